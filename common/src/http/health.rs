@@ -1,0 +1,170 @@
+//! `/healthz`, `/readyz`, `/metrics`: what an orchestrator, a load balancer and Prometheus ask.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+/// Whether this process can do its work, part by part. Clones share the same parts.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    parts: Arc<Mutex<BTreeMap<&'static str, State>>>,
+    shutdown: CancellationToken,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    NotReady(String),
+}
+
+impl Readiness {
+    /// No parts yet. From the moment `shutdown` begins the process is not ready, so that load
+    /// balancers turn away before the listener closes.
+    pub fn new(shutdown: CancellationToken) -> Self {
+        Self {
+            parts: Arc::default(),
+            shutdown,
+        }
+    }
+
+    /// Declares a part, which is not ready until it says so. Asking for a known name gives the
+    /// same part.
+    pub fn part(&self, name: &'static str) -> Part {
+        self.parts()
+            .entry(name)
+            .or_insert_with(|| State::NotReady("starting".to_owned()));
+        Part {
+            name,
+            readiness: self.clone(),
+        }
+    }
+
+    /// What is ready and what is not.
+    pub fn report(&self) -> ReadinessReport {
+        let mut not_ready: BTreeMap<&'static str, String> = self
+            .parts()
+            .iter()
+            .filter_map(|(name, state)| match state {
+                State::Ready => None,
+                State::NotReady(why) => Some((*name, why.clone())),
+            })
+            .collect();
+        if self.shutdown.is_cancelled() {
+            not_ready.insert("process", "shutting down".to_owned());
+        }
+        ReadinessReport {
+            ready: not_ready.is_empty(),
+            not_ready,
+        }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One part's say in the readiness of its process.
+#[derive(Clone, Debug)]
+pub struct Part {
+    name: &'static str,
+    readiness: Readiness,
+}
+
+impl Part {
+    /// The part works.
+    pub fn ready(&self) {
+        self.set(State::Ready);
+    }
+
+    /// The part does not work; `why` is shown to whoever asks, so it holds no secrets.
+    pub fn not_ready(&self, why: impl Into<String>) {
+        self.set(State::NotReady(why.into()));
+    }
+
+    fn set(&self, state: State) {
+        let before = self.readiness.parts().insert(self.name, state.clone());
+        if before.as_ref() == Some(&state) {
+            return;
+        }
+        match state {
+            State::Ready => tracing::info!(part = self.name, "ready"),
+            State::NotReady(why) => tracing::warn!(part = self.name, why, "not ready"),
+        }
+    }
+}
+
+/// The answer of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadinessReport {
+    /// Whether every part works and no shutdown has begun.
+    pub ready: bool,
+    /// The parts that do not work, each with its reason.
+    pub not_ready: BTreeMap<&'static str, String>,
+}
+
+/// `GET /healthz`: 200 while the process lives.
+pub fn healthz() -> Router {
+    Router::new().route("/healthz", get(async || "ok\n"))
+}
+
+/// `GET /readyz`: 200, or 503 with the parts that are not ready.
+pub fn readyz(readiness: Readiness) -> Router {
+    Router::new().route(
+        "/readyz",
+        get(async move || {
+            let report = readiness.report();
+            let status = if report.ready {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            (status, Json(report))
+        }),
+    )
+}
+
+/// `GET /metrics`: everything measured, in Prometheus' text format 0.0.4.
+pub fn metrics(handle: PrometheusHandle) -> Router {
+    Router::new().route(
+        "/metrics",
+        get(async move || {
+            let format = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+            (format, handle.render()).into_response()
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_when_all_its_parts_are_and_no_longer_at_shutdown() {
+        let shutdown = CancellationToken::new();
+        let readiness = Readiness::new(shutdown.clone());
+        let (ledger, queue) = (readiness.part("ledger"), readiness.part("queue"));
+        ledger.ready();
+        assert_eq!(
+            readiness.report().not_ready,
+            BTreeMap::from([("queue", "starting".to_owned())])
+        );
+        queue.ready();
+        assert!(readiness.report().ready);
+        queue.not_ready("connection lost");
+        assert_eq!(readiness.report().not_ready["queue"], "connection lost");
+        readiness.part("queue").ready();
+        assert!(readiness.report().ready);
+        shutdown.cancel();
+        assert!(!readiness.report().ready);
+    }
+}

@@ -1,0 +1,24 @@
+//! The HTTP side of every service: server, request context, bodies, error answers, health.
+//!
+//! A service builds a plain [`axum::Router`] whose handlers fail with [`ApiError`]; whoever serves
+//! it passes the whole through [`finish`] and [`serve`].
+
+pub mod answer;
+pub mod body;
+pub mod error;
+mod explain;
+mod fault;
+mod form;
+pub mod health;
+pub mod request;
+pub mod server;
+mod stall;
+
+pub use answer::finish;
+pub use body::{BodyLimits, BoundedBody, FormBody, JsonBody, QueryParams, parse_json};
+pub use error::{ApiError, Detail, ErrorBody};
+pub use request::{RequestContext, RequestId};
+pub use server::{ServerLimits, serve};
+
+#[cfg(test)]
+mod tests;

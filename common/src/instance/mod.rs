@@ -1,0 +1,358 @@
+//! This process in the ledger: its id, its lease, its node id, and what it knows of the others.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{BrokerError, FRAME_VERSION, QueueName, SharedBroker};
+use crate::clock::{Clock, Timestamp, boot_time};
+use crate::deadline::in_time;
+use crate::domain::id::{Ids, InstanceId};
+use crate::ledger::{Heartbeat, Instances, LedgerError, LiveInstance, QueueTaken, SharedHealth};
+use crate::telemetry::metric;
+
+#[cfg(test)]
+pub(crate) mod fake;
+mod lease;
+#[cfg(test)]
+mod tests;
+
+use lease::Lease;
+pub use lease::LeaseConfig;
+
+/// How often the ledger counter is copied to the broker. A ledger that goes back by less is noticed
+/// by every process that lives, though not by one that starts.
+const MARK_EVERY: Duration = Duration::from_secs(5);
+
+/// Why a process could not join.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The ledger did not let it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The broker did not tell the highest ledger counter seen, without which no one can say
+    /// whether the ledger went back. Join again later.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The ledger is older than one seen before; see [`LeaseLost::WentBack`].
+    #[error("{}", LeaseLost::WentBack { seen: *seen, found: *found })]
+    LedgerWentBack {
+        /// The highest counter seen.
+        seen: u64,
+        /// The counter found.
+        found: u64,
+    },
+    /// The lease was lost before it could be used.
+    #[error("{}", LeaseLost::TakenForDead)]
+    TakenForDead,
+}
+
+impl From<LeaseLost> for JoinError {
+    fn from(lost: LeaseLost) -> Self {
+        match lost {
+            LeaseLost::WentBack { seen, found } => Self::LedgerWentBack { seen, found },
+            LeaseLost::TakenForDead => Self::TakenForDead,
+        }
+    }
+}
+
+/// Why a process must stop at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseLost {
+    /// The ledger is older than one seen before: a restored backup or a promoted stale replica.
+    /// Everything that was sent since would be sent again.
+    #[error(
+        "the ledger went back in time: its counter is {found}, but {seen} was seen before; \
+         stop every process, run `pabal ledger restored`, then start again"
+    )]
+    WentBack {
+        /// The highest counter seen.
+        seen: u64,
+        /// The counter found.
+        found: u64,
+    },
+    /// The others took this process for dead and may have taken over what it owned.
+    #[error("this process was taken for dead: its lease is gone from the ledger")]
+    TakenForDead,
+}
+
+/// This process in the ledger. It is alive as long as [`keep`](Self::keep) runs and the ledger
+/// answers.
+pub struct Instance {
+    ledger: Arc<dyn Instances>,
+    broker: SharedBroker,
+    config: LeaseConfig,
+    id: InstanceId,
+    ids: Ids,
+    known: Mutex<Known>,
+    taken: Mutex<BTreeMap<QueueName, Timestamp>>,
+    health: Mutex<Vec<SharedHealth>>,
+}
+
+/// What the last heartbeat told.
+struct Known {
+    lease: Lease,
+    counter: u64,
+    live: Vec<LiveInstance>,
+    health: Vec<SharedHealth>,
+}
+
+impl Instance {
+    /// Joins with `role` (services, comma separated), and learns who else lives. `clock` gives the
+    /// time for ids.
+    ///
+    /// # Errors
+    /// [`JoinError`]. After [`JoinError::LedgerWentBack`] nothing may run before the operator has spoken;
+    /// the others may pass.
+    pub async fn join(
+        ledger: Arc<dyn Instances>,
+        broker: SharedBroker,
+        clock: Arc<dyn Clock>,
+        role: &str,
+        config: LeaseConfig,
+    ) -> Result<Arc<Self>, JoinError> {
+        let limit = config.call_limit();
+        // Recalled before joining: another process may raise and remember the counter in between,
+        // and its mark would then be higher than ours without any fault.
+        let seen = in_time(limit, broker.recall_mark()).await?;
+        let sent = boot_time();
+        let joined = in_time(limit, ledger.join(role, config.lease)).await?;
+        let myself = LiveInstance {
+            instance: joined.instance,
+            role: role.to_owned(),
+            frame_version: FRAME_VERSION,
+        };
+        let instance = Arc::new(Self {
+            ledger,
+            broker,
+            config,
+            id: joined.instance,
+            ids: Ids::new(clock, joined.node),
+            known: Mutex::new(Known {
+                lease: Lease::new(config, sent),
+                counter: joined.counter,
+                live: vec![myself],
+                health: Vec::new(),
+            }),
+            taken: Mutex::default(),
+            health: Mutex::default(),
+        });
+        if seen > joined.counter {
+            instance.give_up_lease().await;
+            let found = joined.counter;
+            return Err(LeaseLost::WentBack { seen, found }.into());
+        }
+        instance.beat().await?;
+        tracing::info!(instance = %instance.id, node = joined.node, role, "joined the ledger");
+        Ok(instance)
+    }
+
+    /// Its id, new at every start.
+    pub const fn id(&self) -> InstanceId {
+        self.id
+    }
+
+    /// Makes ids with the node id leased to this process.
+    pub const fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Whether the process may act: claim, write a first byte, publish again.
+    pub fn alive(&self) -> bool {
+        !self.remaining().is_zero()
+    }
+
+    /// How long the process may still act if no further renewal succeeds. A call to a vendor is
+    /// begun only if what remains exceeds the time it takes to connect and write.
+    pub fn remaining(&self) -> Duration {
+        self.known().lease.remaining(boot_time())
+    }
+
+    /// Whether the process has been alive for a whole lease without a gap. Only then may it take
+    /// over what others own: after a stall of the ledger everybody renews first.
+    pub fn unbroken(&self) -> bool {
+        self.known().lease.unbroken(boot_time())
+    }
+
+    /// How many processes live, this one included.
+    pub fn live(&self) -> usize {
+        self.known().live.len()
+    }
+
+    /// How many processes that run the service `role` live.
+    pub fn live_with_role(&self, role: &str) -> usize {
+        let runs = |live: &&LiveInstance| live.role.split(',').any(|one| one.trim() == role);
+        self.known().live.iter().filter(runs).count()
+    }
+
+    /// The newest frame version that every live process reads.
+    pub fn frame_version(&self) -> u32 {
+        let known = self.known();
+        let versions = known.live.iter().map(|live| live.frame_version);
+        versions.fold(FRAME_VERSION, u32::min)
+    }
+
+    /// Notes that a frame queued at `queued_at` was taken from a queue; the next heartbeat tells
+    /// the newest.
+    pub fn note_taken(&self, queue: QueueName, queued_at: Timestamp) {
+        let mut taken = lock(&self.taken);
+        let newest = taken.entry(queue).or_insert(queued_at);
+        *newest = queued_at.max(*newest);
+    }
+
+    /// Sets the routes' health that the next heartbeats tell the others.
+    pub fn set_health(&self, health: Vec<SharedHealth>) {
+        *lock(&self.health) = health;
+    }
+
+    /// The routes' health as the others told it last.
+    pub fn learned_health(&self) -> Vec<SharedHealth> {
+        self.known().health.clone()
+    }
+
+    /// Renews the lease until `shutdown`, and copies the ledger counter to the broker. Run it until
+    /// everything else has stopped: without it the process is dead within seconds. A ledger that
+    /// does not answer only lets the lease age.
+    ///
+    /// # Errors
+    /// [`LeaseLost`]: the process must stop. It already acts as dead.
+    pub async fn keep(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), LeaseLost> {
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            lost = self.beat_until_lost() => {
+                tracing::error!(instance = %self.id, error = %lost, "the lease is lost");
+                Err(lost)
+            }
+            never = self.keep_mark() => match never {},
+        }
+    }
+
+    /// Leaves: acts as dead from now on, and what it still owns is free for others at once.
+    pub async fn leave(&self) {
+        if let Err(error) = self.remember_mark().await {
+            tracing::warn!(%error, "the ledger counter could not be kept at the broker");
+        }
+        self.give_up_lease().await;
+    }
+
+    /// Copies the highest ledger counter seen to the broker.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; also when the broker does not answer in time.
+    pub(crate) async fn remember_mark(&self) -> Result<(), BrokerError> {
+        let counter = self.known().counter;
+        let limit = self.config.call_limit();
+        in_time(limit, self.broker.remember_mark(counter)).await
+    }
+
+    async fn beat_until_lost(&self) -> LeaseLost {
+        let mut beats = every(self.config.beat);
+        loop {
+            beats.tick().await;
+            if let Err(lost) = self.beat().await {
+                return lost;
+            }
+        }
+    }
+
+    async fn keep_mark(&self) -> Infallible {
+        let mut marks = every(MARK_EVERY);
+        loop {
+            marks.tick().await;
+            if let Err(error) = self.remember_mark().await {
+                tracing::debug!(%error, "the ledger counter could not be kept at the broker");
+            }
+        }
+    }
+
+    /// One heartbeat. A ledger that fails is not the end; what it says may be.
+    async fn beat(&self) -> Result<(), LeaseLost> {
+        let taken = self.taken_so_far();
+        let health = lock(&self.health).clone();
+        let sent = boot_time();
+        let heartbeat = self
+            .ledger
+            .heartbeat(self.id, self.config.lease, &taken, &health);
+        let heartbeat = in_time::<_, LedgerError>(self.config.call_limit(), heartbeat).await;
+        if let Some(age) = self.known().lease.age(boot_time()) {
+            metric::lease_age(age);
+        }
+        match heartbeat {
+            Ok(heartbeat) => self.known().learn(heartbeat, sent, boot_time()),
+            Err(error) => {
+                let remaining_ms = self.remaining().as_millis();
+                tracing::warn!(%error, remaining_ms, "the lease was not renewed");
+                Ok(())
+            }
+        }
+    }
+
+    fn taken_so_far(&self) -> Vec<QueueTaken> {
+        let taken = lock(&self.taken);
+        let one = |(&queue, &queued_at)| QueueTaken { queue, queued_at };
+        taken.iter().map(one).collect()
+    }
+
+    async fn give_up_lease(&self) {
+        self.known().lease.end();
+        let left = in_time::<_, LedgerError>(self.config.call_limit(), self.ledger.leave(self.id));
+        if let Err(error) = left.await {
+            tracing::warn!(%error, "could not leave the ledger; the lease lapses by itself");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
+    }
+}
+
+impl Known {
+    /// Takes in an answered heartbeat, and ends the lease if it says so.
+    fn learn(
+        &mut self,
+        heartbeat: Heartbeat,
+        sent: Duration,
+        answered: Duration,
+    ) -> Result<(), LeaseLost> {
+        let (seen, found) = (self.counter, heartbeat.counter);
+        // A heartbeat that holds raises the counter, so it must be above every one seen before.
+        let lost = match heartbeat.held {
+            true if found <= seen => Some(LeaseLost::WentBack { seen, found }),
+            false if found < seen => Some(LeaseLost::WentBack { seen, found }),
+            false => Some(LeaseLost::TakenForDead),
+            true => None,
+        };
+        if let Some(lost) = lost {
+            self.lease.end();
+            return Err(lost);
+        }
+        self.lease.renewed(sent, answered);
+        self.counter = found;
+        self.live = heartbeat.live;
+        self.health = heartbeat.health;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

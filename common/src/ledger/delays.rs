@@ -1,0 +1,74 @@
+//! Messages whose time has not come, and lost answers to be asked for. The ledger alone keeps time.
+
+use async_trait::async_trait;
+
+use super::{Dispatch, LedgerError};
+use crate::clock::Timestamp;
+use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::domain::kind::MessageType;
+use crate::domain::report::{VendorAccount, VendorMessageId};
+
+/// How many delayed messages of a type may be released now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueGroup {
+    /// The type: its routes are the route group.
+    pub kind: MessageType,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// A message whose answer was lost, taken for asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The message.
+    pub id: MessageId,
+    /// The call.
+    pub submission: SubmissionId,
+    /// Whom to ask.
+    pub account: VendorAccount,
+    /// The vendor's id, if known.
+    pub vendor_id: Option<VendorMessageId>,
+}
+
+/// The room of delays.
+#[async_trait]
+pub trait Delays: Send + Sync {
+    /// WAITING → QUEUED for what is due (retries and deferrals) in the given groups, oldest first:
+    /// delay row deleted, outbox row written, one transaction. A delay whose message no longer
+    /// waits at that attempt is deleted and nothing is published for it.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn release_due(
+        &self,
+        me: InstanceId,
+        outbox: OutboxId,
+        groups: &[DueGroup],
+        now: Timestamp,
+    ) -> Result<Option<Dispatch>, LedgerError>;
+
+    /// When the next retry or deferral of these types is due; nothing if none waits.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn next_due(&self, kinds: &[MessageType]) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// Takes due asks and moves each one's due time to `again`, so that no one else asks
+    /// meanwhile. The row goes only with the move out of UNKNOWN. Asks whose message is no longer
+    /// UNKNOWN are deleted.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn take_asks(
+        &self,
+        now: Timestamp,
+        again: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Ask>, LedgerError>;
+
+    /// How many delays there are.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn delays_size(&self) -> Result<u64, LedgerError>;
+}

@@ -1,0 +1,112 @@
+//! The one place where a message ends.
+
+use async_trait::async_trait;
+
+use super::LedgerError;
+use crate::clock::Timestamp;
+use crate::domain::id::{InstanceId, MessageId, WebhookId};
+use crate::domain::report::Report;
+
+/// What a report did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It moved the message, perhaps to its end.
+    Moved(MessageId),
+    /// The message was there already: a repeat, or an earlier state.
+    Nothing(MessageId),
+    /// A final report that may not change anything any more; kept as an event.
+    Stray(MessageId),
+    /// No message is known for it yet.
+    Unmatched,
+}
+
+/// A committed batch of reports.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyOutcome {
+    /// What each report did, in order.
+    pub applied: Vec<Applied>,
+    /// How many messages ended.
+    pub ended: u32,
+    /// The partners' webhooks that were written, for immediate delivery by their owner.
+    pub webhooks: u32,
+}
+
+/// A report that waits for its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedReport {
+    /// Its key.
+    pub key: i64,
+    /// The report.
+    pub report: Report,
+    /// How often it was matched in vain.
+    pub misses: u32,
+    /// When it was parked first.
+    pub since: Timestamp,
+}
+
+/// The reporter's room.
+#[async_trait]
+pub trait Reports: Send + Sync {
+    /// Applies reports in one transaction: rows locked in key order, then status, webhook rows
+    /// (owned by `me`, ids from `webhook_ids`), events, and last the daily statistics, aggregated and
+    /// sorted. `webhook_ids` must hold an id per report.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; applying the same again is safe.
+    async fn apply(
+        &self,
+        me: InstanceId,
+        reports: &[Report],
+        webhook_ids: &[WebhookId],
+        now: Timestamp,
+    ) -> Result<ApplyOutcome, LedgerError>;
+
+    /// Ends what is overdue, in the same transaction as a report would: a recorded final answer and
+    /// a parked report win over EXPIRED. A row that is no longer overdue is left.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn expire(
+        &self,
+        me: InstanceId,
+        overdue: &[MessageId],
+        webhook_ids: &[WebhookId],
+        now: Timestamp,
+        limits: super::Overdue,
+    ) -> Result<u32, LedgerError>;
+
+    /// Keeps reports that match no message yet; matched again when due.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn park(
+        &self,
+        reports: &[Report],
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<(), LedgerError>;
+
+    /// Parked reports that are due, each pushed on to `again` so that no one else takes them
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn take_parked(
+        &self,
+        now: Timestamp,
+        again: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ParkedReport>, LedgerError>;
+
+    /// Sets when parked reports are matched again, one miss more each.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn repark(&self, parked: &[(i64, Timestamp)]) -> Result<(), LedgerError>;
+
+    /// Removes parked reports that were applied or given up.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn unpark(&self, keys: &[i64]) -> Result<(), LedgerError>;
+}

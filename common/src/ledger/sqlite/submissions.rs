@@ -1,0 +1,232 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use sqlx::{FromRow, SqliteConnection};
+
+use super::rows::{kind_from, lane_from, purpose_from, status_number};
+use super::{SqliteLedger, delays, ending, frames, from_sqlx, json_rows, outbox, settling};
+use crate::broker::{Member, ReportFrame};
+use crate::clock::Timestamp;
+use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::domain::kind::MessageType;
+use crate::domain::phase::Phase;
+use crate::domain::status::Status;
+use crate::ledger::{
+    Claim, ClaimedCall, ClaimedMessage, Dispatch, LedgerError, Settlement, Submissions,
+};
+
+#[async_trait]
+impl Submissions for SqliteLedger {
+    async fn claim(
+        &self,
+        me: InstanceId,
+        claims: &[Claim],
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedCall>, LedgerError> {
+        let claims = claims.to_vec();
+        self.writer
+            .run(move |connection| {
+                Box::pin(async move {
+                    let mut calls = Vec::with_capacity(claims.len());
+                    for claim in &claims {
+                        take(&mut *connection, me, claim, now).await?;
+                        calls.push(held(&mut *connection, claim).await?);
+                    }
+                    Ok(calls)
+                })
+            })
+            .await
+    }
+
+    async fn reread(&self, claim: &Claim) -> Result<ClaimedCall, LedgerError> {
+        let claim = claim.clone();
+        // Through the writer: it waits for the commit whose answer was lost.
+        self.writer
+            .run(move |connection| Box::pin(async move { held(connection, &claim).await }))
+            .await
+    }
+
+    async fn hold(
+        &self,
+        kind: MessageType,
+        members: &[Member],
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let members = members.to_vec();
+        self.writer
+            .run(move |connection| {
+                Box::pin(async move {
+                    let rows: Vec<Value> = members
+                        .iter()
+                        .map(|member| json!([member.id.to_column(), member.attempt]))
+                        .collect();
+                    let held: Vec<(i64, i64)> = sqlx::query_as(
+                        "UPDATE messages SET phase = ?1, route_closed = 1 \
+                         FROM json_each(?2) j WHERE messages.message_id = j.value->>0 \
+                         AND phase = ?3 AND attempt = j.value->>1 \
+                         RETURNING message_id, attempt",
+                    )
+                    .bind(i64::from(Phase::Waiting.number()))
+                    .bind(json_rows(&rows))
+                    .bind(i64::from(Phase::Queued.number()))
+                    .fetch_all(&mut *connection)
+                    .await
+                    .map_err(from_sqlx)?;
+                    let waiting: Vec<_> = held
+                        .iter()
+                        .map(|(id, attempt)| (*id, *attempt, i64::from(kind.number()), due))
+                        .collect();
+                    delays::add(&mut *connection, delays::RETRY, &waiting).await?;
+                    let events: Vec<_> = held
+                        .iter()
+                        .map(|(id, _)| (*id, "HELD", "no usable route".into()))
+                        .collect();
+                    ending::add_events(connection, &events, now).await
+                })
+            })
+            .await
+    }
+
+    async fn settle(
+        &self,
+        me: InstanceId,
+        outbox_id: OutboxId,
+        settlements: &[Settlement],
+        retire: &[OutboxId],
+    ) -> Result<Option<Dispatch>, LedgerError> {
+        let (settlements, retire) = (settlements.to_vec(), retire.to_vec());
+        self.writer
+            .run(move |connection| {
+                Box::pin(async move {
+                    outbox::delete(&mut *connection, &retire).await?;
+                    let reports = settling::carry_out(&mut *connection, &settlements).await?;
+                    let now = settlements
+                        .iter()
+                        .map(|one| one.at)
+                        .max()
+                        .unwrap_or_default();
+                    let publications = ReportFrame::publications(&reports);
+                    frames::keep(connection, me, outbox_id, publications, now).await
+                })
+            })
+            .await
+    }
+
+    async fn submitting(
+        &self,
+        me: InstanceId,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(MessageId, SubmissionId)>, LedgerError> {
+        // Walks idx_message_status from the oldest: what is in a call was accepted before what
+        // still waits, apart from retries.
+        let rows: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT message_id, submission_id FROM messages INDEXED BY idx_message_status \
+             WHERE status = ? AND phase = ? AND owner = ? AND claimed_at < ? \
+             AND submission_id IS NOT NULL ORDER BY message_id LIMIT ?",
+        )
+        .bind(status_number(Status::Received))
+        .bind(i64::from(Phase::Submitting.number()))
+        .bind(me.to_column())
+        .bind(before.millis())
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await
+        .map_err(from_sqlx)?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, call)| (MessageId::from_column(id), SubmissionId::from_column(call)))
+            .collect())
+    }
+}
+
+async fn take(
+    connection: &mut SqliteConnection,
+    me: InstanceId,
+    claim: &Claim,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let mut by_attempt: BTreeMap<u16, Vec<MessageId>> = BTreeMap::new();
+    for member in &claim.members {
+        by_attempt
+            .entry(member.attempt)
+            .or_default()
+            .push(member.id);
+    }
+    for (attempt, ids) in by_attempt {
+        sqlx::query(
+            "UPDATE messages SET phase = ?1, owner = ?2, submission_id = ?3, route = ?4, \
+             provider_account = ?5, vendor_message_id = NULL, claimed_at = ?6, route_closed = 0, \
+             poison = poison + ?7 \
+             WHERE message_id IN (SELECT value FROM json_each(?8)) \
+             AND phase = ?9 AND attempt = ?10 AND valid_until > ?6",
+        )
+        .bind(i64::from(Phase::Submitting.number()))
+        .bind(me.to_column())
+        .bind(claim.submission.to_column())
+        .bind(claim.route.as_str())
+        .bind(claim.account.as_str())
+        .bind(now.millis())
+        .bind(i64::from(claim.redelivered))
+        .bind(super::intake::id_list(ids))
+        .bind(i64::from(Phase::Queued.number()))
+        .bind(i64::from(attempt))
+        .execute(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
+    }
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct HeldRow {
+    message_id: i64,
+    message_type: i64,
+    purpose: i64,
+    lane: i64,
+    attempt: i64,
+    sealed: Vec<u8>,
+    valid_until: i64,
+    poison: i64,
+    tell_sent: bool,
+}
+
+async fn held(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+) -> Result<ClaimedCall, LedgerError> {
+    let ids = super::intake::id_list(claim.members.iter().map(|member| member.id));
+    let rows: Vec<HeldRow> = sqlx::query_as(
+        "SELECT m.message_id, m.message_type, m.purpose, m.lane, m.attempt, m.sealed, \
+         m.valid_until, m.poison, \
+         coalesce(p.webhook_sent = 1 AND p.webhook_url IS NOT NULL, 0) AS tell_sent \
+         FROM json_each(?1) j CROSS JOIN messages m ON m.message_id = j.value \
+         LEFT JOIN partners p ON p.partner_id = m.partner_id \
+         WHERE m.submission_id = ?2 AND m.phase = ?3 ORDER BY j.key",
+    )
+    .bind(ids)
+    .bind(claim.submission.to_column())
+    .bind(i64::from(Phase::Submitting.number()))
+    .fetch_all(connection)
+    .await
+    .map_err(from_sqlx)?;
+    let messages = rows
+        .into_iter()
+        .map(|row| {
+            Ok(ClaimedMessage {
+                id: MessageId::from_column(row.message_id),
+                kind: kind_from(row.message_type)?,
+                purpose: purpose_from(row.purpose)?,
+                lane: lane_from(row.lane),
+                attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
+                sealed: row.sealed,
+                valid_until: Timestamp::from_millis(row.valid_until),
+                poison: u16::try_from(row.poison).unwrap_or(u16::MAX),
+                tell_sent: row.tell_sent,
+            })
+        })
+        .collect::<Result<_, LedgerError>>()?;
+    Ok(ClaimedCall { messages })
+}

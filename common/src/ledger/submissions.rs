@@ -1,0 +1,139 @@
+//! Claims and their settlement: the two transactions around a vendor call.
+
+use async_trait::async_trait;
+
+use super::{Dispatch, LedgerError};
+use crate::broker::Member;
+use crate::clock::Timestamp;
+use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::domain::kind::{Lane, MessageType, Purpose};
+use crate::domain::phase::Settled;
+use crate::domain::report::VendorAccount;
+
+/// The wish to take messages for one vendor call, with the route's permit in hand.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The call.
+    pub submission: SubmissionId,
+    /// The route, by name.
+    pub route: String,
+    /// The route's vendor account.
+    pub account: VendorAccount,
+    /// Whom to take. A member that is not QUEUED at this attempt, or whose validity has passed, is
+    /// left where it is.
+    pub members: Vec<Member>,
+    /// Whether the frame may have been in a hand before: raises the poison count of each member.
+    pub redelivered: bool,
+}
+
+/// What a claim got.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimedCall {
+    /// The messages now SUBMITTING under this submission, in the claim's order.
+    pub messages: Vec<ClaimedMessage>,
+}
+
+/// One claimed message with its sealed content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Its type.
+    pub kind: MessageType,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its lane.
+    pub lane: Lane,
+    /// The attempt.
+    pub attempt: u16,
+    /// The sealed content.
+    pub sealed: Vec<u8>,
+    /// Until when it is worth sending.
+    pub valid_until: Timestamp,
+    /// How often a frame with it came back before it could be claimed.
+    pub poison: u16,
+    /// Whether its partner wants to be told SENT.
+    pub tell_sent: bool,
+}
+
+/// How a call ended for one message.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The message.
+    pub id: MessageId,
+    /// The call.
+    pub submission: SubmissionId,
+    /// How it ended.
+    pub settled: Settled,
+    /// The vendor account of the call.
+    pub account: VendorAccount,
+    /// The vendor's code, where there is one; at most 64 bytes.
+    pub vendor_code: Option<String>,
+    /// When we knew.
+    pub at: Timestamp,
+    /// For [`Settled::NotTaken`]: when it may be tried again. For a lost answer of a vendor that
+    /// can be asked: when to ask. Otherwise nothing.
+    pub due: Option<Timestamp>,
+    /// Whether the reporter should hear of a taken message too, because its partner wants SENT.
+    pub tell_sent: bool,
+}
+
+/// The sender's room.
+#[async_trait]
+pub trait Submissions: Send + Sync {
+    /// QUEUED → SUBMITTING for every member of every claim that still allows it, then reads back by
+    /// submission id. All claims share one transaction. Nothing is locked afterwards.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; after a lost commit read back with [`reread`](Self::reread).
+    async fn claim(
+        &self,
+        me: InstanceId,
+        claims: &[Claim],
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedCall>, LedgerError>;
+
+    /// What a claim really got, with a locking read: for claims whose commit's answer was lost.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn reread(&self, claim: &Claim) -> Result<ClaimedCall, LedgerError>;
+
+    /// QUEUED → WAITING at the same attempt, with a delay row, because no route is usable.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn hold(
+        &self,
+        kind: MessageType,
+        members: &[Member],
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), LedgerError>;
+
+    /// Records how calls ended, each by submission id, with everything the moves require (delay and
+    /// ask rows, events, one outbox row with the reports) in one transaction. What no longer fits is
+    /// skipped. Also retires confirmed outbox rows.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; settling the same again is safe.
+    async fn settle(
+        &self,
+        me: InstanceId,
+        outbox: OutboxId,
+        settlements: &[Settlement],
+        retire: &[OutboxId],
+    ) -> Result<Option<Dispatch>, LedgerError>;
+
+    /// Calls this process holds according to the ledger, claimed before `before`: compared with
+    /// what it really has in hand.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn submitting(
+        &self,
+        me: InstanceId,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(MessageId, SubmissionId)>, LedgerError>;
+}

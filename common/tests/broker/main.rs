@@ -1,0 +1,8 @@
+//! The contract of the broker, run against every implementation of the port. A property is written
+//! once; a new implementation is one more factory in `stack`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod contract;
+mod restart;
+mod stack;
