@@ -1,0 +1,12 @@
+//! The vendors: one [`Provider`] trait, one module per vendor protocol, and the routes that decide
+//! which vendor account carries a message.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod provider;
+
+pub use provider::{
+    Answer, AskError, Asked, Call, CallbackError, Capabilities, Found, Lost, NotConnected, Outcome,
+    Outgoing, PollError, Polled, ProbeError, Provider, ReportPath,
+};
+pub mod adapter;
+pub mod route;

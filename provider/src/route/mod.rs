@@ -1,0 +1,24 @@
+//! Routes: which vendor account carries a message, and whether it can now.
+//!
+//! A [`RouteSpec`] is what the configuration says. [`RouteHealth`] and [`Budget`] are the rules,
+//! pure and driven by a clock that is passed in. The [`RouteBook`] holds them for every route and
+//! hands out permits: no vendor call is made without one.
+
+mod book;
+mod budget;
+mod choice;
+mod health;
+mod line;
+mod permit;
+mod probe;
+mod spec;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use book::{BookError, Route, RouteBook, RouteState};
+pub use budget::Budget;
+pub use health::{Condition, Health, Observation, RouteHealth, SharedState};
+pub use permit::{NoRoute, Permit};
+pub use spec::{RouteSettings, RouteSpec, SpecError};

@@ -1,0 +1,9 @@
+//! The rules by properties, the book by what a sender sees of it.
+
+mod book;
+mod budget;
+mod health;
+mod load;
+mod probe;
+mod vendor;
+mod waiting;
