@@ -1,0 +1,408 @@
+//! Whether a request can be a message: type, fields, content, in this order; the first kind of fault
+//! is told, with every field it concerns.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pabal_common::domain::code::ErrorReason;
+use pabal_common::domain::id::ClientMsgId;
+use pabal_common::domain::kind::{MessageType, Purpose};
+use pabal_common::domain::message::{ChannelIds, Content, Template};
+use pabal_common::domain::phone::{Recipient, RecipientError, SenderNumber, TalkUserId};
+use pabal_common::domain::text::{
+    Prepared, SUBJECT_LIMIT, TextError, Unencodable, prepare, prepare_subject,
+};
+use pabal_common::http::{ApiError, Detail};
+use serde_json::value::RawValue;
+
+use super::button::check_buttons;
+use super::fields::{Field, Presence, presence};
+use super::request::{AttachmentRequest, ChannelRequest, MessageRequest, TemplateRequest};
+
+const SHORTEST_VALIDITY: i64 = 10;
+const LONGEST_VALIDITY: i64 = 86_400;
+/// Bytes of metadata as the partner wrote it.
+const LARGEST_METADATA: usize = 2048;
+/// Kakao templates: 32 is the longest code of any vendor, 40 variables are Kakao's own limit.
+const LONGEST_TEMPLATE_CODE: usize = 32;
+const MOST_VARIABLES: usize = 40;
+/// Characters of a variable's name, and of its value: no longer than the longest text around it.
+const LONGEST_VARIABLE_NAME: usize = 64;
+const LONGEST_VARIABLE: usize = 1400;
+/// Visible ASCII characters of an identity on a channel. What each vendor's looks like is theirs.
+const LONGEST_CHANNEL_ID: usize = 64;
+const MOST_ATTACHMENTS: usize = 3;
+
+/// A request whose every value is known to be good, as far as that can be seen without the partner.
+pub(crate) struct Checked {
+    pub(crate) client_msg_id: ClientMsgId,
+    pub(crate) kind: MessageType,
+    pub(crate) purpose: Purpose,
+    pub(crate) validity: Duration,
+    pub(crate) content: Content,
+    /// The sender, which the partner must be allowed to use.
+    pub(crate) sender: Option<SenderNumber>,
+    pub(crate) metadata: Option<Metadata>,
+}
+
+/// A partner's open metadata.
+pub(crate) struct Metadata {
+    /// As it was written.
+    pub(crate) text: String,
+    /// The same whatever the order of keys and the spaces between them.
+    pub(crate) canonical: String,
+}
+
+/// Checks a request; `policy` is what the partner wants for characters that cannot be carried.
+///
+/// # Errors
+/// E005 for the type; E001 or E006 for the content.
+pub(crate) fn check(mut request: MessageRequest, policy: Unencodable) -> Result<Checked, ApiError> {
+    let kind = check_type(request.kind.as_deref())?;
+    check_fields(kind, &request)?;
+    let client_msg_id = check_client_msg_id(&given(&mut request.client_msg_id))?;
+    let purpose = check_purpose(request.purpose.as_deref())?;
+    let validity = check_validity(request.validity_seconds, purpose)?;
+    let metadata = request.metadata.as_deref();
+    let metadata = metadata.map(check_metadata).transpose()?;
+    let to = check_recipient(kind, &given(&mut request.to))?;
+    let sender = request.from.as_deref();
+    let sender = sender.map(|from| check_sender(kind, from)).transpose()?;
+    let channel = check_channel(request.channel.take().unwrap_or_default())?;
+    let template = request.template.map(check_template).transpose()?;
+    let buttons = check_buttons(kind, request.buttons.unwrap_or_default())?;
+    check_attachments(&request.attachments.unwrap_or_default())?;
+    let subject = request.subject.as_deref();
+    let subject = subject
+        .map(|s| check_subject(kind, s, policy))
+        .transpose()?;
+    let text = check_text(kind, &given(&mut request.text), policy)?;
+    let content = Content {
+        to,
+        from: sender.as_ref().map(|sender| sender.digits().to_owned()),
+        subject,
+        text,
+        template,
+        buttons,
+        channel,
+    };
+    Ok(Checked {
+        client_msg_id,
+        kind,
+        purpose,
+        validity,
+        content,
+        sender,
+        metadata,
+    })
+}
+
+/// The value of a field that [`check_fields`] has seen.
+fn given(field: &mut Option<String>) -> String {
+    field.take().unwrap_or_default()
+}
+
+fn check_type(name: Option<&str>) -> Result<MessageType, ApiError> {
+    let name = name.ok_or_else(|| missing("type"))?;
+    MessageType::parse(name).ok_or_else(|| {
+        let names = MessageType::ALL.map(MessageType::name).join(", ");
+        ApiError::new(ErrorReason::UnknownMessageType)
+            .detail(Detail::new("type", "oneOf").expected(names))
+    })
+}
+
+fn check_fields(kind: MessageType, request: &MessageRequest) -> Result<(), ApiError> {
+    let always = [
+        ("clientMsgId", request.client_msg_id.is_some()),
+        ("to", request.to.is_some()),
+        ("text", request.text.is_some()),
+    ];
+    let always = always.into_iter().filter(|(_, is_there)| !is_there);
+    let of_type = Field::ALL
+        .into_iter()
+        .filter(|&field| presence(kind, field) == Presence::Required && !field.is_in(request));
+    let lacking = always.map(|(path, _)| path).chain(of_type.map(Field::path));
+    refuse_all(ErrorReason::MissingField, "required", lacking)?;
+
+    let foreign = Field::ALL
+        .into_iter()
+        .filter(|&field| presence(kind, field) == Presence::Refused && field.is_in(request))
+        .map(Field::path);
+    refuse_all(ErrorReason::FieldNotAllowed, "notAllowed", foreign)
+}
+
+fn refuse_all(
+    reason: ErrorReason,
+    rule: &'static str,
+    fields: impl Iterator<Item = &'static str>,
+) -> Result<(), ApiError> {
+    let mut fields = fields.peekable();
+    if fields.peek().is_none() {
+        return Ok(());
+    }
+    Err(fields.fold(ApiError::new(reason), |error, field| {
+        error.detail(Detail::new(field, rule))
+    }))
+}
+
+fn check_client_msg_id(text: &str) -> Result<ClientMsgId, ApiError> {
+    text.parse().map_err(|_| {
+        invalid(
+            Detail::new("clientMsgId", "format")
+                .limit(ClientMsgId::MAX as u64)
+                .actual(text.chars().count() as u64)
+                .unit("CHARACTER")
+                .expected("1 to 64 visible ASCII characters"),
+        )
+    })
+}
+
+fn check_purpose(name: Option<&str>) -> Result<Purpose, ApiError> {
+    let Some(name) = name else {
+        return Ok(Purpose::default());
+    };
+    Purpose::parse(name)
+        .ok_or_else(|| invalid(Detail::new("purpose", "oneOf").expected("AUTH, INFO, AD")))
+}
+
+fn check_validity(seconds: Option<i64>, purpose: Purpose) -> Result<Duration, ApiError> {
+    let Some(seconds) = seconds else {
+        return Ok(purpose.default_validity());
+    };
+    let is_allowed = (SHORTEST_VALIDITY..=LONGEST_VALIDITY).contains(&seconds);
+    match u64::try_from(seconds) {
+        Ok(seconds) if is_allowed => Ok(Duration::from_secs(seconds)),
+        _ => Err(invalid(
+            Detail::new("validitySeconds", "range")
+                .unit("SECOND")
+                .expected(format!("{SHORTEST_VALIDITY}..{LONGEST_VALIDITY}")),
+        )),
+    }
+}
+
+fn check_metadata(raw: &RawValue) -> Result<Metadata, ApiError> {
+    if raw.get().len() > LARGEST_METADATA {
+        return Err(invalid(
+            Detail::new("metadata", "maxLength")
+                .limit(LARGEST_METADATA as u64)
+                .actual(raw.get().len() as u64)
+                .unit("BYTE"),
+        ));
+    }
+    // A tree sorts its keys. It also refuses nesting so deep that nobody could read it again.
+    let tree: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get())
+        .map_err(|_| invalid(Detail::new("metadata", "type").expected("object")))?;
+    Ok(Metadata {
+        canonical: serde_json::Value::Object(tree).to_string(),
+        text: raw.get().to_owned(),
+    })
+}
+
+fn check_recipient(kind: MessageType, text: &str) -> Result<String, ApiError> {
+    let refused = |reason, expected: &'static str| {
+        ApiError::new(reason).detail(Detail::new("to", "recipient").expected(expected))
+    };
+    if kind == MessageType::NaverTalk {
+        let id: Result<TalkUserId, _> = text.parse();
+        let id = id.map_err(|_| {
+            refused(
+                ErrorReason::InvalidRecipient,
+                "a TalkTalk user id of 1 to 64 visible ASCII characters",
+            )
+        })?;
+        return Ok(id.expose().to_owned());
+    }
+    match text.parse::<Recipient>() {
+        Ok(recipient) => Ok(recipient.national().to_owned()),
+        Err(RecipientError::International) => Err(refused(
+            ErrorReason::InternationalNotSupported,
+            "a Korean number",
+        )),
+        Err(RecipientError::Malformed | RecipientError::CannotReceive) => Err(refused(
+            ErrorReason::InvalidRecipient,
+            "a Korean mobile number such as 010-1234-5678",
+        )),
+    }
+}
+
+fn check_sender(kind: MessageType, text: &str) -> Result<SenderNumber, ApiError> {
+    let refused = |expected: String| invalid(Detail::new("from", "sender").expected(expected));
+    let sender: SenderNumber = text.parse().map_err(|error| refused(format!("{error}")))?;
+    // An RCS chatroom hangs on a company's number; carriers register no mobile for it.
+    if kind == MessageType::Rcs && sender.is_mobile() {
+        return Err(refused("a number that is not a mobile number".to_owned()));
+    }
+    Ok(sender)
+}
+
+fn check_channel(channel: ChannelRequest) -> Result<ChannelIds, ApiError> {
+    let check = |field: Field, id: Option<String>| match id {
+        Some(id) if !is_word(&id, LONGEST_CHANNEL_ID) => {
+            Err(bad_word(field.path(), &id, LONGEST_CHANNEL_ID))
+        }
+        id => Ok(id),
+    };
+    Ok(ChannelIds {
+        sender_key: check(Field::SenderKey, channel.sender_key)?,
+        brand_id: check(Field::BrandId, channel.brand_id)?,
+        chatbot_id: check(Field::ChatbotId, channel.chatbot_id)?,
+        messagebase_id: check(Field::MessagebaseId, channel.messagebase_id)?,
+        talk_id: check(Field::TalkId, channel.talk_id)?,
+    })
+}
+
+fn check_template(template: TemplateRequest) -> Result<Template, ApiError> {
+    let code = template.code.ok_or_else(|| missing("template.code"))?;
+    if !is_word(&code, LONGEST_TEMPLATE_CODE) {
+        return Err(bad_word("template.code", &code, LONGEST_TEMPLATE_CODE));
+    }
+    let variables = template.variables.unwrap_or_default();
+    check_variables(&variables)?;
+    Ok(Template { code, variables })
+}
+
+/// A fault of a variable is told without the variable's name, which may be as personal as its value.
+fn check_variables(variables: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    let detail = |rule, limit: usize, actual: usize, unit| {
+        Detail::new("template.variables", rule)
+            .limit(limit as u64)
+            .actual(actual as u64)
+            .unit(unit)
+    };
+    if variables.len() > MOST_VARIABLES {
+        let actual = variables.len();
+        return Err(invalid(detail("maxItems", MOST_VARIABLES, actual, "ITEM")));
+    }
+    for (place, (name, value)) in variables.iter().enumerate() {
+        let at = |detail: Detail| invalid(detail.position(place as u64));
+        let length = name.chars().count();
+        if length == 0 || length > LONGEST_VARIABLE_NAME {
+            let detail = detail("nameLength", LONGEST_VARIABLE_NAME, length, "CHARACTER");
+            return Err(at(detail));
+        }
+        let length = value.chars().count();
+        if length > LONGEST_VARIABLE {
+            let detail = detail("maxLength", LONGEST_VARIABLE, length, "CHARACTER");
+            return Err(at(detail));
+        }
+    }
+    Ok(())
+}
+
+/// No file can be uploaded yet, so none is ever found.
+fn check_attachments(attachments: &[AttachmentRequest]) -> Result<(), ApiError> {
+    if attachments.len() > MOST_ATTACHMENTS {
+        return Err(invalid(
+            Detail::new("attachments", "maxItems")
+                .limit(MOST_ATTACHMENTS as u64)
+                .actual(attachments.len() as u64)
+                .unit("ITEM"),
+        ));
+    }
+    let refusals = attachments.iter().enumerate().map(|(place, attachment)| {
+        let field = format!("attachments[{place}].fileId");
+        match attachment.file_id {
+            None => missing(field),
+            Some(_) => {
+                ApiError::new(ErrorReason::FileNotFound).detail(Detail::new(field, "exists"))
+            }
+        }
+    });
+    refusals.take(1).try_for_each(Err)
+}
+
+fn check_subject(kind: MessageType, text: &str, policy: Unencodable) -> Result<String, ApiError> {
+    if text.trim().is_empty() {
+        return Err(blank("subject"));
+    }
+    let prepared = if kind == MessageType::Rcs {
+        rcs_subject(text)
+    } else {
+        prepare_subject(text, policy)
+    };
+    let told = |error| unfit("subject", ErrorReason::SubjectTooLong, error);
+    prepared.map(|p| p.text).map_err(told)
+}
+
+/// RCS knows all of Unicode, in its title as in its text; for the rest it is a subject like others.
+fn rcs_subject(text: &str) -> Result<Prepared, TextError> {
+    let control = text.chars().enumerate().find(|(_, c)| c.is_control());
+    if let Some((position, character)) = control {
+        return Err(TextError::Unencodable {
+            character,
+            position,
+        });
+    }
+    let too_long = |actual, unit| TextError::TooLong {
+        limit: SUBJECT_LIMIT.max,
+        actual,
+        unit,
+    };
+    match prepare(MessageType::Rcs, text, Unencodable::Reject) {
+        Ok(p) if p.length > SUBJECT_LIMIT.max => Err(too_long(p.length, p.unit)),
+        Err(TextError::TooLong { actual, unit, .. }) => Err(too_long(actual, unit)),
+        other => other,
+    }
+}
+
+fn check_text(kind: MessageType, text: &str, policy: Unencodable) -> Result<String, ApiError> {
+    if text.trim().is_empty() {
+        return Err(blank("text"));
+    }
+    let told = |error| unfit("text", ErrorReason::TextTooLong, error);
+    let prepared = prepare(kind, text, policy).map_err(told)?;
+    // What cannot be seen may be all that was there.
+    if prepared.text.trim().is_empty() {
+        return Err(blank("text"));
+    }
+    Ok(prepared.text)
+}
+
+fn unfit(field: &'static str, too_long: ErrorReason, error: TextError) -> ApiError {
+    match error {
+        TextError::TooLong {
+            limit,
+            actual,
+            unit,
+        } => ApiError::new(too_long).detail(
+            Detail::new(field, "maxLength")
+                .limit(limit as u64)
+                .actual(actual as u64)
+                .unit(unit.name()),
+        ),
+        TextError::Unencodable {
+            character,
+            position,
+        } => ApiError::new(ErrorReason::UnencodableCharacter).detail(
+            Detail::new(field, "encodable")
+                .position(position as u64)
+                .character(character),
+        ),
+    }
+}
+
+fn is_word(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn bad_word(field: &'static str, text: &str, longest: usize) -> ApiError {
+    invalid(
+        Detail::new(field, "format")
+            .limit(longest as u64)
+            .actual(text.chars().count() as u64)
+            .unit("CHARACTER")
+            .expected(format!("1 to {longest} visible ASCII characters")),
+    )
+}
+
+fn blank(field: &'static str) -> ApiError {
+    invalid(Detail::new(field, "notBlank"))
+}
+
+fn missing(field: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
+    ApiError::new(ErrorReason::MissingField).detail(Detail::new(field, "required"))
+}
+
+fn invalid(detail: Detail) -> ApiError {
+    ApiError::new(ErrorReason::InvalidValue).detail(detail)
+}

@@ -1,0 +1,5 @@
+//! `/v1/messages`: from a request to an answer.
+
+pub(crate) mod batch;
+mod gate;
+pub(crate) mod single;

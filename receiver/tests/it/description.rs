@@ -1,0 +1,51 @@
+//! The description of the API that is made from the handlers.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use crate::house::House;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_names_every_address_once_and_what_a_message_needs() {
+    let house = House::new().await;
+    let (_, api) = house.receiver.router().split_for_parts();
+    let api: Value = serde_json::to_value(&api).unwrap();
+    let mut ids = HashSet::new();
+    for path in [
+        "/v1/auth/token",
+        "/v1/auth/refresh",
+        "/v1/auth/revoke",
+        "/oauth2/token",
+        "/v1/messages",
+        "/v1/messages/batch",
+    ] {
+        let post = &api["paths"][path]["post"];
+        assert!(
+            ids.insert(post["operationId"].as_str().unwrap().to_owned()),
+            "{path}"
+        );
+    }
+    assert_eq!(api["paths"].as_object().unwrap().len(), ids.len());
+    let message = &api["components"]["schemas"]["MessageRequest"];
+    let required: HashSet<_> = message["required"].as_array().unwrap().iter().collect();
+    let needed: Vec<Value> = ["clientMsgId", "type", "to", "text"].map(Into::into).into();
+    assert_eq!(required, needed.iter().collect());
+    assert_eq!(
+        api["components"]["securitySchemes"]["token"]["scheme"],
+        "bearer"
+    );
+    let description = api["paths"]["/v1/messages"]["post"]["description"]
+        .as_str()
+        .unwrap();
+    assert!(description.contains("| KAKAO_ALIMTALK |"));
+    for schema in [
+        "ErrorBody",
+        "SendAnswer",
+        "BatchAnswer",
+        "TokenAnswer",
+        "OauthError",
+    ] {
+        assert!(api["components"]["schemas"][schema].is_object(), "{schema}");
+    }
+}

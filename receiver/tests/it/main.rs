@@ -1,0 +1,11 @@
+//! The receiver over a real socket, on the embedded ledger and queues.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod batch;
+mod description;
+mod house;
+mod oauth;
+mod refusals;
+mod send;
+mod tokens;
+mod trouble;
