@@ -1,0 +1,231 @@
+//! One vendor call: claim, open, call, settle.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pabal_common::batch::BatchError;
+use pabal_common::broker::Member;
+use pabal_common::domain::id::SubmissionId;
+use pabal_common::domain::kind::MessageType;
+use pabal_common::domain::message::Content;
+use pabal_common::domain::phase::Settled;
+use pabal_common::domain::reason::Reason;
+use pabal_common::domain::report::Verdict;
+use pabal_common::ledger::{Claim, ClaimedMessage, LedgerError, Settlement};
+use pabal_provider::route::{Permit, Route};
+use pabal_provider::{Call, Lost, Outcome, Outgoing};
+
+use crate::desk::Desk;
+use crate::verdict::{self, Circumstances};
+
+/// A message whose frame came back this often before it could be claimed is given up.
+const POISONED: u16 = 10;
+/// How long to wait before recording an outcome again when the ledger does not answer.
+const SETTLE_AGAIN: Duration = Duration::from_millis(250);
+
+/// How a part of a frame ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// Every member is answered, waiting, unknown, or not ours.
+    Done,
+    /// The ledger did not answer: what was not claimed is still in its queue.
+    LedgerAway,
+    /// The ledger cannot handle one of these messages.
+    Faulty,
+}
+
+/// Claims `members` for one call with the permit in hand, makes the call and records its end.
+pub(crate) async fn carry(
+    desk: &Arc<Desk>,
+    kind: MessageType,
+    members: &[Member],
+    mut permit: Permit,
+    redelivered: bool,
+) -> Carried {
+    let route = Arc::clone(permit.route());
+    let submission = desk.node.instance.ids().submission();
+    let claim = Claim {
+        submission,
+        route: route.name().to_owned(),
+        account: route.provider().account().clone(),
+        members: members.to_vec(),
+        redelivered,
+    };
+    let _in_hand = desk.hand.take(submission);
+    let (claimed, doubtful) = match desk.claims.submit(claim).await {
+        Ok(claimed) => (claimed.call.messages, claimed.doubtful),
+        Err(BatchError::Failed(LedgerError::Refused(error) | LedgerError::Corrupt(error))) => {
+            tracing::error!(%kind, error, "messages cannot be claimed");
+            permit.return_unused(members.len());
+            return Carried::Faulty;
+        }
+        Err(error) => {
+            tracing::warn!(%kind, %error, "claiming failed");
+            (Vec::new(), true)
+        }
+    };
+    let unclaimed = match doubtful {
+        true => unclaimed(desk, submission, &route, members, &claimed),
+        false => Vec::new(),
+    };
+    let (sendable, outgoing, unfit) = open(desk, submission, &route, claimed);
+    permit.return_unused(members.len().saturating_sub(sendable.len()));
+    let mut settlements = unfit;
+    settlements.extend(unclaimed);
+    if !sendable.is_empty() {
+        settlements.extend(call(desk, submission, &route, sendable, outgoing).await);
+    }
+    drop(permit);
+    settle(desk, settlements).await;
+    match doubtful {
+        // The frame comes again: a member that was not claimed at all is still queued.
+        true => Carried::LedgerAway,
+        false => Carried::Done,
+    }
+}
+
+/// Members of a claim whose commit's answer was lost, and that a second look did not find: whatever
+/// became of the claim, no byte of them has left. Where they are not ours this changes nothing.
+fn unclaimed(
+    desk: &Desk,
+    submission: SubmissionId,
+    route: &Route,
+    members: &[Member],
+    claimed: &[ClaimedMessage],
+) -> Vec<Settlement> {
+    let now = desk.node.clock.now();
+    members
+        .iter()
+        .filter(|member| claimed.iter().all(|message| message.id != member.id))
+        .map(|member| Settlement {
+            id: member.id,
+            submission,
+            settled: Settled::NotTaken { charged: false },
+            account: route.provider().account().clone(),
+            vendor_code: None,
+            at: now,
+            due: Some(now.plus(desk.config.throttle_pause)),
+            tell_sent: false,
+        })
+        .collect()
+}
+
+/// Opens the sealed contents. What cannot be opened, or came back too often, ends here.
+fn open(
+    desk: &Desk,
+    submission: SubmissionId,
+    route: &Route,
+    claimed: Vec<ClaimedMessage>,
+) -> (Vec<ClaimedMessage>, Vec<Outgoing>, Vec<Settlement>) {
+    let (mut sendable, mut outgoing, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
+    for message in claimed {
+        let content = desk
+            .sealer
+            .open(message.id, &message.sealed)
+            .map_err(|error| error.to_string())
+            .and_then(|plain| {
+                serde_json::from_slice::<Content>(&plain).map_err(|error| error.to_string())
+            });
+        match content {
+            Ok(content) if message.poison < POISONED => {
+                outgoing.push(Outgoing {
+                    id: message.id,
+                    kind: message.kind,
+                    purpose: message.purpose,
+                    content,
+                });
+                sendable.push(message);
+            }
+            other => {
+                let error = other
+                    .err()
+                    .unwrap_or_else(|| "its frame came back too often".into());
+                tracing::error!(message_id = %message.id, error, "a message was given up");
+                unfit.push(Settlement {
+                    id: message.id,
+                    submission,
+                    settled: Settled::Final(Verdict::Failed(Reason::Poisoned), None),
+                    account: route.provider().account().clone(),
+                    vendor_code: None,
+                    at: desk.node.clock.now(),
+                    due: None,
+                    tell_sent: false,
+                });
+            }
+        }
+    }
+    (sendable, outgoing, unfit)
+}
+
+/// Makes the call, if the lease lasts long enough to begin one.
+async fn call(
+    desk: &Desk,
+    submission: SubmissionId,
+    route: &Route,
+    claimed: Vec<ClaimedMessage>,
+    messages: Vec<Outgoing>,
+) -> Vec<Settlement> {
+    let provider = route.provider();
+    let mut circumstances = Circumstances {
+        submission,
+        account: provider.account().clone(),
+        can_be_asked: provider.capabilities().can_be_asked,
+        route_was_closed: false,
+        now: desk.node.clock.now(),
+        jitter: fastrand::f64(),
+        throttle_pause: desk.config.throttle_pause,
+        ask_after: desk.config.ask_after,
+    };
+    // A claim that is taken over becomes UNKNOWN and is never sent again, so even a late first byte
+    // is the only one. Not beginning what might be taken over keeps it from being lost.
+    if desk.node.instance.remaining() <= desk.config.first_byte_limit {
+        return verdict::given_back(&claimed, &circumstances);
+    }
+    let call = Call {
+        submission,
+        messages,
+    };
+    let started = Instant::now();
+    let outcome = tokio::time::timeout(desk.config.call_limit, provider.submit(&call))
+        .await
+        .unwrap_or(Outcome::Unknown(Lost::TimedOut));
+    let found = desk.routes.observe(route, verdict::observation(&outcome));
+    circumstances.route_was_closed = found == pabal_provider::route::Health::Fail;
+    circumstances.now = desk.node.clock.now();
+    verdict::tell(
+        route.name(),
+        &outcome,
+        call.messages.len(),
+        started.elapsed(),
+    );
+    verdict::settlements(&claimed, &outcome, &circumstances)
+}
+
+/// Records how the call ended. What is known must not be forgotten, so this goes on until the
+/// ledger takes it; only the end of the process leaves it to the take-over, as unknown.
+async fn settle(desk: &Desk, settlements: Vec<Settlement>) {
+    if settlements.iter().any(|one| one.due.is_some()) {
+        desk.delayed.notify_one();
+    }
+    let mut open = settlements;
+    while !open.is_empty() {
+        let results = desk.settlements.submit_all(open.clone()).await;
+        let mut again = Vec::new();
+        for (one, result) in open.into_iter().zip(results) {
+            match result {
+                Ok(()) | Err(BatchError::Closed) => {}
+                Err(BatchError::Failed(
+                    LedgerError::Refused(error) | LedgerError::Corrupt(error),
+                )) => {
+                    tracing::error!(message_id = %one.id, error, "an outcome cannot be recorded");
+                }
+                Err(BatchError::Failed(_) | BatchError::Lost) => again.push(one),
+            }
+        }
+        open = again;
+        if !open.is_empty() {
+            tokio::time::sleep(SETTLE_AGAIN).await;
+        }
+    }
+    desk.delayed.notify_one();
+}

@@ -1,0 +1,188 @@
+//! One frame: its messages become vendor calls, and the frame is acknowledged when each of them is
+//! answered, waiting, unknown, or not ours to take.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use pabal_common::broker::{Delivery, FrameError, Member, QueueName, SendFrame};
+use pabal_common::domain::kind::Lane;
+use pabal_provider::route::{NoRoute, Permit};
+use tokio_util::sync::CancellationToken;
+
+use crate::calling::{self, Carried};
+use crate::desk::Desk;
+
+/// How long a message waits whose processing failed for a reason of its own.
+const QUARANTINE: Duration = Duration::from_secs(30);
+/// How long a message without a usable route waits at least; then the routes decide.
+const UNROUTED: Duration = Duration::from_millis(500);
+/// How long a frame is kept back when the ledger does not answer.
+const LEDGER_PAUSE: Duration = Duration::from_millis(500);
+
+/// What becomes of the broker's message.
+enum End {
+    Done,
+    GiveBack,
+    Pause,
+}
+
+/// Carries one frame to its end. Whatever happens, the frame is acknowledged, given back or dead.
+pub(crate) async fn carry(
+    desk: Arc<Desk>,
+    queue: QueueName,
+    delivery: Box<dyn Delivery>,
+    shutdown: CancellationToken,
+) {
+    let frame = match SendFrame::decode(delivery.body()) {
+        Ok(frame) => frame,
+        Err(FrameError::Newer(version)) => {
+            // The ledger's sweep brings its messages back in a version every process reads.
+            tracing::warn!(%queue, version, "a send frame of a newer program was left to the sweep");
+            return delivery.ack().await;
+        }
+        Err(FrameError::Garbled(error)) => {
+            tracing::error!(%queue, error, "an unreadable send frame goes to the dead letters");
+            return delivery.reject().await;
+        }
+    };
+    desk.node
+        .instance
+        .note_taken(delivery.queue(), frame.queued_at);
+    let redelivered = delivery.redelivered();
+    let work = messages(&desk, queue, &frame, redelivered, &shutdown);
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(End::Done) => delivery.ack().await,
+        Ok(End::GiveBack) => drop(delivery),
+        Ok(End::Pause) => {
+            tokio::time::sleep(LEDGER_PAUSE).await;
+            drop(delivery);
+        }
+        Err(_) => {
+            tracing::error!(%queue, "processing a frame panicked; its messages wait");
+            match quarantine(&desk, &frame, &frame.members).await {
+                true => delivery.ack().await,
+                false => drop(delivery),
+            }
+        }
+    }
+}
+
+async fn messages(
+    desk: &Arc<Desk>,
+    queue: QueueName,
+    frame: &SendFrame,
+    redelivered: bool,
+    shutdown: &CancellationToken,
+) -> End {
+    let mut rest = frame.members.as_slice();
+    let mut calls = FuturesUnordered::new();
+    let mut end = End::Done;
+    loop {
+        while let Some(carried) = next_ready(&mut calls) {
+            note(desk, frame, carried, &mut end).await;
+        }
+        if rest.is_empty() || !matches!(end, End::Done) {
+            break;
+        }
+        let permit = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {
+                end = End::GiveBack;
+                break;
+            }
+            Some(carried) = calls.next(), if !calls.is_empty() => {
+                note(desk, frame, carried, &mut end).await;
+                continue;
+            }
+            permit = desk.routes.permit(frame.kind, queue.lane(), rest.len()) => permit,
+        };
+        match permit {
+            Ok(permit) => {
+                let (chunk, after) = rest.split_at(permit.size().min(rest.len()));
+                rest = after;
+                calls.push(one_call(desk, frame, chunk.to_vec(), permit, redelivered));
+            }
+            Err(NoRoute(_)) => {
+                end = without_route(desk, queue, frame, rest).await;
+                break;
+            }
+        }
+    }
+    while let Some(carried) = calls.next().await {
+        note(desk, frame, carried, &mut end).await;
+    }
+    end
+}
+
+/// A finished call, without waiting for one.
+fn next_ready<F: Future<Output = (Vec<Member>, Carried)>>(
+    calls: &mut FuturesUnordered<F>,
+) -> Option<(Vec<Member>, Carried)> {
+    calls.next().now_or_never().flatten()
+}
+
+async fn one_call(
+    desk: &Arc<Desk>,
+    frame: &SendFrame,
+    members: Vec<Member>,
+    permit: Permit,
+    redelivered: bool,
+) -> (Vec<Member>, Carried) {
+    let carried = calling::carry(desk, frame.kind, &members, permit, redelivered).await;
+    (members, carried)
+}
+
+async fn note(
+    desk: &Desk,
+    frame: &SendFrame,
+    (members, carried): (Vec<Member>, Carried),
+    end: &mut End,
+) {
+    match carried {
+        Carried::Done => {}
+        Carried::LedgerAway => *end = End::Pause,
+        Carried::Faulty => {
+            if !quarantine(desk, frame, &members).await {
+                *end = End::Pause;
+            }
+        }
+    }
+}
+
+/// Without a usable route a type's own queue gets its frame back and is paused; a message from the
+/// shared retry queue, or one of a queue whose other type still flows, waits in the ledger.
+async fn without_route(desk: &Desk, queue: QueueName, frame: &SendFrame, rest: &[Member]) -> End {
+    if let QueueName::Send(channel, Lane::Ordinary | Lane::Express) = queue
+        && !desk.routes.any_usable(channel.kinds())
+    {
+        return End::GiveBack;
+    }
+    match hold(desk, frame, rest, UNROUTED).await {
+        true => End::Done,
+        false => End::Pause,
+    }
+}
+
+/// A message that fails for a reason of its own must not come round in a hot loop.
+async fn quarantine(desk: &Desk, frame: &SendFrame, members: &[Member]) -> bool {
+    hold(desk, frame, members, QUARANTINE).await
+}
+
+async fn hold(desk: &Desk, frame: &SendFrame, members: &[Member], wait: Duration) -> bool {
+    let now = desk.node.clock.now();
+    match desk
+        .node
+        .ledger
+        .hold(frame.kind, members, now.plus(wait), now)
+        .await
+    {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "messages could not be made to wait");
+            false
+        }
+    }
+}
