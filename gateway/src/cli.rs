@@ -1,0 +1,127 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use pabal_common::config::Values;
+use pabal_gateway::settings;
+
+use crate::command::{self, Failure};
+
+/// Pabal, a messaging gateway: one HTTP API to SMS, LMS, MMS, Kakao, Naver TalkTalk and RCS.
+///
+/// Without a command it runs `serve`: every service in this process, on SQLite in ./data, with
+/// simulated vendors. `pabal demo` shows everything at work in a temporary folder.
+#[derive(Parser)]
+#[command(name = "pabal", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    configuration: Configuration,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pabal                                      start everything; the first start prints credentials
+  pabal --set http.address=0.0.0.0:8080      listen on every address
+  pabal partner add shop --sender 02-0000-0000 --webhook-url https://shop.example/hook
+  pabal message show 0PZ4X9M2K7Q1A           what happened to a message, step by step
+  pabal reconcile                            do the books agree? exit code 1 if not
+  pabal config                               every setting in force, and where it comes from
+
+Exit codes: 0 done, 1 failed or (reconcile, demo) not as expected, 2 wrong use or configuration.";
+
+/// Where settings come from, the later winning: defaults, file, PABAL_… variables, --set.
+#[derive(Args, Clone)]
+pub(crate) struct Configuration {
+    /// A TOML file with settings, `[[account]]` and `[[route]]` tables
+    #[arg(long, short, global = true, env = "PABAL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, e.g. --set sender.call_limit=20s; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the services (the default)
+    Serve(command::serve::Arguments),
+    /// Run everything in a temporary folder, send into every kind of trouble, check the books
+    Demo(command::demo::Arguments),
+    /// Partners: add, list, disable, enable, rotate secrets, allow sender numbers
+    #[command(subcommand)]
+    Partner(command::partner::Command),
+    /// What happened to a message
+    #[command(subcommand)]
+    Message(command::message::Command),
+    /// What was given up: list and send again
+    #[command(subcommand)]
+    DeadLetter(command::dead_letter::Command),
+    /// Bring the schema up to date (serve does so by itself)
+    Migrate(command::ledger::MigrateArguments),
+    /// The ledger itself
+    #[command(subcommand)]
+    Ledger(command::ledger::Command),
+    /// Compare the books: messages, daily statistics, phases; exit code 1 on a difference
+    Reconcile(command::reconcile::Arguments),
+    /// The settings in force, secrets masked
+    Config(command::config::Arguments),
+    /// The OpenAPI description of the HTTP API
+    Openapi,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| "expected KEY=VALUE, as in http.address=0.0.0.0:8080".to_owned())?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl Configuration {
+    /// Reads the settings in force.
+    pub(crate) fn load(&self) -> Result<Values, Failure> {
+        let file = match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Failure::usage(format!("configuration file {}: {error}", path.display()))
+                })?;
+                Some((path.clone(), text))
+            }
+            None => None,
+        };
+        settings::load(file, std::env::vars(), &self.set)
+            .map_err(|error| Failure::usage(format!("configuration:\n{error}")))
+    }
+
+    /// The same with more settings on top.
+    pub(crate) fn with(&self, more: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut configuration = self.clone();
+        configuration.set.extend(more);
+        configuration
+    }
+}
+
+/// Runs the command line.
+pub(crate) async fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let serve = || Command::Serve(command::serve::Arguments::default());
+    let with = &cli.configuration;
+    let done = match cli.command.unwrap_or_else(serve) {
+        Command::Serve(arguments) => command::serve::run(with, arguments).await,
+        Command::Demo(arguments) => command::demo::run(with, arguments).await,
+        Command::Partner(what) => command::partner::run(with, what).await,
+        Command::Message(what) => command::message::run(with, what).await,
+        Command::DeadLetter(what) => command::dead_letter::run(with, what).await,
+        Command::Migrate(arguments) => command::ledger::migrate(with, arguments).await,
+        Command::Ledger(what) => command::ledger::run(with, what).await,
+        Command::Reconcile(arguments) => command::reconcile::run(with, arguments).await,
+        Command::Config(arguments) => command::config::run(with, &arguments),
+        Command::Openapi => command::openapi::run(with).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,554 @@
+//! The services in one process: how they are put together, started and stopped.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use pabal_common::clock::{Clock, SystemClock};
+use pabal_common::config::{ConfigError, Values};
+use pabal_common::crypto::{Sealer, SecretHasher};
+use pabal_common::http;
+use pabal_common::http::health::{self, Readiness};
+use pabal_common::instance::{JoinError, LeaseLost};
+use pabal_common::ledger::LedgerError;
+use pabal_common::node::{Node, Ports};
+use pabal_common::quota::LocalQuota;
+use pabal_common::relay::RelayConfig;
+use pabal_common::telemetry;
+use pabal_receiver::Receiver;
+use pabal_reporter::config::Askable;
+use pabal_reporter::{Reporter, ReporterConfig};
+use pabal_simulator::{Simulator, SimulatorConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::endpoint::{self, DemoEndpoint};
+use crate::openapi;
+use crate::partners::{self, AddError, Application, Credentials};
+use crate::settings;
+use crate::storage::{Folder, Storage, StorageError};
+use crate::vendors::{VendorError, Vendors};
+
+/// How long each floor may drain: ten seconds in all, with room to flush.
+const INTAKE_DRAIN: Duration = Duration::from_millis(5_500);
+const REPORTS_DRAIN: Duration = Duration::from_millis(2_500);
+const LAST_DRAIN: Duration = Duration::from_millis(1_000);
+
+/// A service that can be chosen with `--services`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Partner HTTP API: token, accept, batch.
+    Receiver,
+    /// Send queues to vendors.
+    Sender,
+    /// Vendors' callbacks and polling.
+    WebhookReceiver,
+    /// Reports, statistics, webhooks, query.
+    Reporter,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 4] = [
+        Self::Receiver,
+        Self::Sender,
+        Self::WebhookReceiver,
+        Self::Reporter,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Receiver => "receiver",
+            Self::Sender => "sender",
+            Self::WebhookReceiver => "webhook-receiver",
+            Self::Reporter => "reporter",
+        }
+    }
+
+    /// The service with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.name() == name)
+    }
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting's value its meaning does not allow.
+    #[error("configuration:\n{0}")]
+    Configuration(#[from] ConfigError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The ledger does not let it join.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The vendors cannot be used as configured.
+    #[error(transparent)]
+    Vendors(#[from] VendorError),
+    /// The simulated vendors cannot start.
+    #[error("simulated vendors: {0}")]
+    Simulator(#[from] pabal_simulator::StartError),
+    /// The webhook client cannot be built.
+    #[error(transparent)]
+    Webhooks(#[from] pabal_reporter::webhook::ClientError),
+    /// The HTTP address cannot be listened on.
+    #[error("http.address {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The demo partner cannot be added.
+    #[error("demo partner: {0}")]
+    DemoPartner(#[from] AddError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Why the gateway stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// It may no longer act.
+    #[error(transparent)]
+    Lease(#[from] LeaseLost),
+    /// A service ended although nobody asked it to.
+    #[error("{0} ended unexpectedly; see the log")]
+    Service(&'static str),
+}
+
+/// A running gateway.
+pub struct Running {
+    /// Where the HTTP API listens.
+    pub address: SocketAddr,
+    /// The demo partner's credentials, if this start added it.
+    pub credentials: Option<Credentials>,
+    /// The endpoint for trying things out, beside simulated vendors.
+    pub endpoint: Option<DemoEndpoint>,
+    /// The simulated vendors.
+    pub simulator: Option<Arc<Simulator>>,
+    /// The ports and this process's place in the ledger.
+    pub node: Node,
+    stop: CancellationToken,
+    ended: JoinHandle<Result<(), Stopped>>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Waits until the gateway stops by itself or [`stop`](Self::stop) was asked for.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn wait(&mut self) -> Result<(), Stopped> {
+        (&mut self.ended)
+            .await
+            .unwrap_or(Err(Stopped::Service("the gateway")))
+    }
+
+    /// Drains and stops: nothing is lost. Takes no longer than ten seconds.
+    ///
+    /// # Errors
+    /// [`Stopped`], if it had stopped by itself.
+    pub async fn stop(mut self) -> Result<(), Stopped> {
+        self.stop.cancel();
+        self.wait().await
+    }
+
+    /// What stops it when cancelled.
+    pub fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+}
+
+/// Starts these services on the configured data folder.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then.
+pub async fn start(values: &Values, services: &[Service]) -> Result<Running, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let folder = Folder::new(values.path("data.folder"));
+    let storage = Storage::own(&folder, Arc::clone(&clock)).await?;
+    let stop = CancellationToken::new();
+    let node = join(values, &storage, services, &stop).await?;
+    let vendors_stop = CancellationToken::new();
+    let simulator = simulator(values, &folder, &vendors_stop).await?;
+    let vendors = Vendors::configure(values, simulator.as_deref(), Arc::clone(&clock))?;
+    for kind in vendors.without_route() {
+        tracing::warn!(%kind, "no route carries this type: its messages wait until they fail");
+    }
+    let wanted = settings::http_address(values);
+    let listen = |source| StartError::Listen {
+        address: wanted,
+        source,
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let base = format!("http://{address}");
+    let endpoint = simulator
+        .as_ref()
+        .map(|_| DemoEndpoint::new(Arc::clone(&clock)));
+    if let Some(simulator) = &simulator {
+        simulator.set_callback_base(&base);
+    }
+    let credentials = match (&endpoint, values.flag("demo.partner")) {
+        (Some(endpoint), true) => demo_partner(&node, endpoint, &base).await?,
+        _ => None,
+    };
+    let parts = Parts::new(values, services, &node, vendors, simulator.is_some())?;
+    let router = parts.router(endpoint.as_ref());
+    let house = House {
+        listener,
+        router,
+        parts,
+        storage,
+        simulator: simulator.clone(),
+        vendors_stop,
+        values: values.clone(),
+        node: node.clone(),
+    };
+    let ended = tokio::spawn(house.keep(stop.clone()));
+    Ok(Running {
+        address,
+        credentials,
+        endpoint,
+        simulator,
+        node,
+        stop,
+        ended,
+    })
+}
+
+/// The description of the whole HTTP API, on a data folder of its own.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn describe(values: &Values) -> Result<utoipa::openapi::OpenApi, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let folder = Folder::new(values.path("data.folder"));
+    let storage = Storage::own(&folder, Arc::clone(&clock)).await?;
+    let node = join(values, &storage, &Service::ALL, &CancellationToken::new()).await?;
+    let vendors = Vendors::configure(values, None, clock)?;
+    let parts = Parts::new(values, &Service::ALL, &node, vendors, false)?;
+    Ok(openapi::describe(parts.described()))
+}
+
+async fn join(
+    values: &Values,
+    storage: &Storage,
+    services: &[Service],
+    stop: &CancellationToken,
+) -> Result<Node, StartError> {
+    let ports = Ports {
+        ledger: Arc::new(storage.ledger.clone()),
+        broker: Arc::new(storage.broker.clone()),
+        quota: Arc::new(LocalQuota::new()),
+        clock: Arc::new(SystemClock),
+        keyring: Arc::clone(&storage.keyring),
+    };
+    let role: Vec<&str> = services.iter().map(|service| service.name()).collect();
+    let node = Node::join(
+        ports,
+        &role.join(","),
+        settings::lease(values),
+        RelayConfig::default(),
+        Readiness::new(stop.clone()),
+    )
+    .await?;
+    Ok(node)
+}
+
+async fn simulator(
+    values: &Values,
+    folder: &Folder,
+    stop: &CancellationToken,
+) -> Result<Option<Arc<Simulator>>, StartError> {
+    if !values.flag("simulator.enabled") {
+        return Ok(None);
+    }
+    let config = SimulatorConfig {
+        record: Some(folder.simulator_record()),
+        ..SimulatorConfig::default()
+    };
+    Ok(Some(Arc::new(
+        Simulator::start(config, stop.clone()).await?,
+    )))
+}
+
+/// Adds the demo partner at the first start, and lets the demo endpoint trust it.
+async fn demo_partner(
+    node: &Node,
+    endpoint: &DemoEndpoint,
+    base: &str,
+) -> Result<Option<Credentials>, StartError> {
+    let sealer = Sealer::new(&node.keyring);
+    let id = match "demo".parse() {
+        Ok(id) => id,
+        Err(_) => return Ok(None),
+    };
+    let url = format!("{base}{}", endpoint::PATH);
+    if let Some(mut partner) = node.ledger.partner(&id).await? {
+        if let Ok(secret) = sealer.open_secret(id.as_str(), &partner.webhook.secret)
+            && let Ok(secret) = String::from_utf8(secret).unwrap_or_default().parse()
+        {
+            endpoint.trust(secret);
+        }
+        // The port may be another one today.
+        let ours = partner
+            .webhook
+            .url
+            .as_deref()
+            .is_some_and(|old| old.ends_with(endpoint::PATH));
+        if ours && partner.webhook.url.as_deref() != Some(&url) {
+            partner.webhook.url = Some(url);
+            node.ledger.update_partner(&partner).await?;
+        }
+        return Ok(None);
+    }
+    if !node.ledger.partners().await?.is_empty() {
+        return Ok(None);
+    }
+    let senders = ["0200000000", "15880000"]
+        .iter()
+        .filter_map(|number| number.parse().ok());
+    let application = Application {
+        webhook_url: Some(url),
+        senders: senders.collect(),
+        ..Application::new(id, "Demo partner")
+    };
+    let hasher = SecretHasher::new(1, Duration::from_secs(30));
+    let now = node.clock.now();
+    let credentials =
+        partners::add(node.ledger.as_ref(), &sealer, &hasher, application, now).await?;
+    endpoint.trust(credentials.webhook_secret.clone());
+    Ok(Some(credentials))
+}
+
+/// The chosen services, built and not yet running.
+struct Parts {
+    node: Node,
+    receiver: Option<Receiver>,
+    reporter: Option<Reporter>,
+    webhook_receiver: Option<pabal_webhook_receiver::Config>,
+    sender: Option<pabal_sender::Config>,
+    vendors: Vendors,
+}
+
+impl Parts {
+    fn new(
+        values: &Values,
+        services: &[Service],
+        node: &Node,
+        vendors: Vendors,
+        simulated: bool,
+    ) -> Result<Self, StartError> {
+        let has = |service| services.contains(&service);
+        let reporter = if has(Service::Reporter) {
+            let mut config = ReporterConfig::from_values(values)?;
+            // The demo endpoint is on this machine.
+            config.webhooks.addresses.allow_loopback |= simulated;
+            let adapters = vendors.adapters.clone();
+            config.reports.askable = Askable::by(move |account| {
+                adapters
+                    .get(account)
+                    .is_some_and(|vendor| vendor.capabilities().can_be_asked)
+            });
+            Some(Reporter::new(node.clone(), config)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            receiver: has(Service::Receiver)
+                .then(|| Receiver::new(node.clone(), pabal_receiver::Config::from_values(values))),
+            reporter,
+            webhook_receiver: has(Service::WebhookReceiver)
+                .then(|| pabal_webhook_receiver::Config::from_values(values)),
+            sender: has(Service::Sender).then(|| pabal_sender::Config::from_values(values)),
+            vendors,
+            node: node.clone(),
+        })
+    }
+
+    fn webhook_vendors(&self) -> pabal_webhook_receiver::Vendors {
+        pabal_webhook_receiver::Vendors::new(self.vendors.adapters.values().cloned())
+    }
+
+    /// What partners can call, with its description.
+    fn described(&self) -> OpenApiRouter {
+        let mut described = openapi::empty();
+        if let Some(receiver) = &self.receiver {
+            described = described.merge(receiver.router());
+        }
+        if let Some(reporter) = &self.reporter {
+            described = described.merge(reporter.router());
+        }
+        described
+    }
+
+    fn router(&self, endpoint: Option<&DemoEndpoint>) -> Router {
+        let mut router = openapi::with_documentation(self.described())
+            .merge(health::healthz())
+            .merge(health::readyz(self.node.readiness.clone()))
+            .merge(health::metrics(telemetry::prometheus()));
+        if let Some(config) = &self.webhook_receiver {
+            router = router.merge(pabal_webhook_receiver::router(
+                self.node.clone(),
+                &self.webhook_vendors(),
+                *config,
+            ));
+        }
+        if let Some(endpoint) = endpoint {
+            router = router.merge(endpoint.router());
+        }
+        http::finish(router)
+    }
+}
+
+/// Everything that runs, and the order in which it stops.
+struct House {
+    listener: TcpListener,
+    router: Router,
+    parts: Parts,
+    storage: Storage,
+    simulator: Option<Arc<Simulator>>,
+    vendors_stop: CancellationToken,
+    values: Values,
+    node: Node,
+}
+
+/// A running service and what stops it.
+struct Tenant {
+    name: &'static str,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Tenant {
+    fn start<F>(name: &'static str, run: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(stop.clone()));
+        Self { name, stop, task }
+    }
+}
+
+impl House {
+    /// Runs until `stop`, the lease is lost, or a service ends by itself; then stops everything in
+    /// the order of the flow, so that each part can hand on what it has.
+    async fn keep(self, stop: CancellationToken) -> Result<(), Stopped> {
+        let Self {
+            listener,
+            router,
+            parts,
+            storage,
+            simulator,
+            vendors_stop,
+            values,
+            node,
+        } = self;
+        let limits = settings::server_limits(&values);
+        let http = Tenant::start("http", |token| http::serve(listener, router, limits, token));
+        let relay = Tenant::start("relay", |token| Arc::clone(&node.relay).run(token));
+        let (lease_stop, keeper) = (CancellationToken::new(), Arc::clone(&node.instance));
+        let mut lease = tokio::spawn(keeper.keep(lease_stop.clone()));
+
+        let webhook_vendors = parts.webhook_vendors();
+        let receiver = parts.receiver.map(|receiver| {
+            Tenant::start("receiver", |token| async move { receiver.run(token).await })
+        });
+        let pollers = parts.webhook_receiver.map(|config| {
+            let node = node.clone();
+            Tenant::start("webhook-receiver", |token| {
+                pabal_webhook_receiver::run(node, webhook_vendors, config, token)
+            })
+        });
+        let sender = parts.sender.map(|config| {
+            let (node, vendors) = (node.clone(), parts.vendors);
+            Tenant::start("sender", |token| {
+                pabal_sender::run(node, vendors.routes, vendors.adapters, config, token)
+            })
+        });
+        let reporter = parts.reporter.map(|reporter| {
+            Tenant::start("reporter", |token| async move { reporter.run(token).await })
+        });
+        let watch = Tenant::start("watch", |token| crate::watch::run(node.clone(), token));
+        // In the order of the flow, so that each part can still hand on what it has: first what
+        // lets work in, then what carries it to an end, then the ways out.
+        let floors = [
+            (INTAKE_DRAIN, [Some(http), sender, pollers]),
+            (REPORTS_DRAIN, [receiver, reporter, None]),
+            (LAST_DRAIN, [Some(relay), Some(watch), None]),
+        ]
+        .map(|(limit, tenants)| (limit, tenants.into_iter().flatten().collect::<Vec<_>>()));
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            lost = &mut lease => Err(match lost {
+                Ok(Err(lost)) => Stopped::Lease(lost),
+                _ => Stopped::Service("the lease keeper"),
+            }),
+            name = first_ended(floors.iter().flat_map(|(_, tenants)| tenants)) => {
+                Err(Stopped::Service(name))
+            }
+        };
+        stop.cancel();
+        for (limit, tenants) in floors {
+            stop_together(tenants, limit).await;
+        }
+        lease_stop.cancel();
+        if ended.is_ok() {
+            let _ = lease.await;
+            node.instance.leave().await;
+        }
+        storage.close().await;
+        vendors_stop.cancel();
+        if let Some(simulator) = simulator {
+            simulator.stopped().await;
+        }
+        ended
+    }
+}
+
+/// Stops services of one floor side by side. What is not done within `limit` is given up: it is in
+/// the ledger, and the next start goes on from there.
+async fn stop_together(tenants: Vec<Tenant>, limit: Duration) {
+    for tenant in &tenants {
+        tenant.stop.cancel();
+    }
+    let until = tokio::time::Instant::now() + limit;
+    for Tenant { name, mut task, .. } in tenants {
+        match tokio::time::timeout_at(until, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(service = name, %error, "a service failed"),
+            Err(_) => {
+                tracing::warn!(service = name, "a service did not drain in time");
+                task.abort();
+            }
+        }
+    }
+}
+
+/// The first service that ends by itself.
+async fn first_ended<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> &'static str {
+    let tenants: Vec<&Tenant> = tenants.collect();
+    loop {
+        if let Some(ended) = tenants.iter().find(|tenant| tenant.task.is_finished()) {
+            return ended.name;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
