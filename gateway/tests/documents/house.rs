@@ -1,0 +1,142 @@
+//! What there is beside the documents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pabal_gateway::settings;
+
+/// The words after `pabal`, if the line runs it.
+pub(crate) fn arguments_of(line: &str) -> Option<Vec<String>> {
+    let command = line.split(" #").next()?.trim();
+    let words = ["pabal", "cargo run --release --"]
+        .iter()
+        .find_map(|program| {
+            let rest = command.strip_prefix(program)?;
+            (rest.is_empty() || rest.starts_with(' ')).then_some(rest)
+        })?;
+    Some(words.split_whitespace().map(ToOwned::to_owned).collect())
+}
+
+/// The help of the command that these arguments name.
+pub(crate) fn help_of(arguments: &[String]) -> String {
+    const WITH_COMMANDS: [&str; 4] = ["partner", "message", "dead-letter", "ledger"];
+    let is_word = |word: &&String| {
+        word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
+    };
+    let first = arguments.first().filter(is_word);
+    let second = arguments.get(1).filter(is_word);
+    let names = match first {
+        None => vec![],
+        Some(first) if WITH_COMMANDS.contains(&first.as_str()) => {
+            [Some(first), second].into_iter().flatten().collect()
+        }
+        Some(first) => vec![first],
+    };
+    let output = Command::new(env!("CARGO_BIN_EXE_pabal"))
+        .args(&names)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "pabal {names:?} --help: {output:?}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub(crate) fn section(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
+}
+
+pub(crate) fn is_setting(key: &str) -> bool {
+    settings::ALL
+        .iter()
+        .any(|part| part.iter().any(|setting| setting.key == key))
+}
+
+/// A path that begins with one of our folders and has no placeholders.
+pub(crate) fn is_in_the_house(path: &str) -> bool {
+    const FOLDERS: [&str; 10] = [
+        "common",
+        "provider",
+        "receiver",
+        "sender",
+        "webhook-receiver",
+        "reporter",
+        "gateway",
+        "migrations",
+        "scripts",
+        "docs",
+    ];
+    let plain = path
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    let folder = path
+        .split_once('/')
+        .map(|(folder, _)| folder.trim_start_matches("./"));
+    plain && folder.is_some_and(|folder| FOLDERS.contains(&folder))
+}
+
+pub(crate) fn is_defined(code: &str, name: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "fn", "struct", "enum", "trait", "const", "static", "type", "mod",
+    ];
+    WORDS.iter().any(|word| {
+        code.split(&format!("{word} {name}")).skip(1).any(|after| {
+            let next = after.chars().next().unwrap_or(' ');
+            !next.is_alphanumeric() && next != '_'
+        })
+    })
+}
+
+/// Every Rust source file of the crates, tests left out.
+pub(crate) fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = [
+        "common",
+        "provider",
+        "receiver",
+        "sender",
+        "webhook-receiver",
+        "reporter",
+        "gateway",
+    ]
+    .iter()
+    .map(|name| root().join(name).join("src"))
+    .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// Every document, relative to the root.
+pub(crate) fn all_documents() -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                found.push(format!("{folder}{name}"));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+pub(crate) fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
