@@ -30,6 +30,10 @@ fn ways() -> Vec<(Phase, Vec<Deed>)> {
             verdict,
         })
     };
+    let again = |rest: Vec<Deed>| {
+        let first = vec![CLAIM, Deed::NotTaken(Current, true), Deed::Release, CLAIM];
+        [first, rest].concat()
+    };
     vec![
         (Phase::Queued, vec![]),
         (
@@ -57,6 +61,10 @@ fn ways() -> Vec<(Phase, Vec<Deed>)> {
         ),
         (Phase::Unknown, vec![CLAIM, Deed::Lost(Current, true)]),
         (Phase::Unknown, vec![CLAIM, Deed::TakeOver(Current, false)]),
+        // With an earlier call, whose late answers and reports may come.
+        (Phase::Submitting, again(vec![])),
+        (Phase::Unknown, again(vec![Deed::Lost(Current, true)])),
+        (Phase::Answered, again(vec![Deed::Taken(Current, None)])),
         (Phase::Unknown, vec![Deed::Restore]),
         (Phase::Answered, vec![CLAIM, Deed::Taken(Current, Some(1))]),
         (Phase::Answered, vec![CLAIM, Deed::Taken(Current, None)]),
