@@ -30,6 +30,9 @@ pub(crate) async fn run(node: Node, shutdown: CancellationToken) {
         if let Ok(rows) = in_time(PATIENCE, node.ledger.delays_size()).await {
             metric::delays_due(rows);
         }
+        if let Ok(rows) = in_time(PATIENCE, node.ledger.parked_size()).await {
+            metric::reports_parked(rows);
+        }
         for queue in QueueName::all() {
             if let Ok(ready) = in_time(PATIENCE, node.broker.ready(queue)).await {
                 metric::queue_ready(queue, ready);

@@ -104,6 +104,12 @@ pub trait Reports: Send + Sync {
     /// [`LedgerError`].
     async fn repark(&self, parked: &[(i64, Timestamp)]) -> Result<(), LedgerError>;
 
+    /// How many reports are parked.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn parked_size(&self) -> Result<u64, LedgerError>;
+
     /// Removes parked reports that were applied or given up.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The transaction in which messages end: whatever moved them, a report or a deadline, status,
 //! webhook rows, events and statistics are written together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -11,10 +11,12 @@ use super::{from_sqlx, json_rows};
 use crate::clock::Timestamp;
 use crate::domain::event::{ResultEvent, compose};
 use crate::domain::id::{InstanceId, WebhookId};
+use crate::domain::kind::MessageType;
 use crate::domain::phase::{Effect, Event, Row, step};
 use crate::domain::reason::Reason;
 use crate::domain::status::Status;
 use crate::ledger::LedgerError;
+use crate::telemetry::metric;
 
 /// An event for a loaded message.
 pub(super) struct Move {
@@ -49,6 +51,27 @@ struct Moving {
     sent_at: Option<i64>,
     ended: bool,
     tell_sent: bool,
+}
+
+/// What a transaction of moves wrote.
+pub(super) struct Written {
+    /// How many messages ended.
+    pub(super) ended: u32,
+    /// How many webhook rows were written.
+    pub(super) webhooks: u32,
+    ends: Ends,
+}
+
+/// How many messages ended how.
+type Ends = HashMap<(MessageType, Status, Option<Reason>), u64>;
+
+impl Written {
+    /// Counts the ends in the metrics: after the commit, so that none is counted twice.
+    pub(super) fn count(&self) {
+        for ((kind, status, reason), messages) in &self.ends {
+            metric::messages_ended(*kind, *status, *reason, *messages);
+        }
+    }
 }
 
 /// Everything a transaction of moves writes.
@@ -139,18 +162,31 @@ impl Ending {
         Did::Moved
     }
 
-    /// Writes it all: rows in key order, webhook rows, events, and statistics last. Returns how
-    /// many messages ended and how many webhook rows were written.
+    /// Writes it all: rows in key order, webhook rows, events, and statistics last. Says what was written.
     pub(super) async fn write(
         self,
         connection: &mut SqliteConnection,
         webhook_ids: &[WebhookId],
-    ) -> Result<(u32, u32), LedgerError> {
+    ) -> Result<Written, LedgerError> {
         self.write_rows(&mut *connection).await?;
         let webhooks = self.write_webhooks(&mut *connection, webhook_ids).await?;
         add_events(&mut *connection, &self.strays, self.now).await?;
         let ended = self.write_statistics(connection).await?;
-        Ok((ended, webhooks))
+        Ok(Written {
+            ended,
+            webhooks,
+            ends: self.ends()?,
+        })
+    }
+
+    /// How the messages of this transaction ended.
+    fn ends(&self) -> Result<Ends, LedgerError> {
+        let mut ends = Ends::new();
+        for moving in self.rows.values().filter(|moving| moving.ended) {
+            let end = (moving.stored.kind()?, moving.row.status, moving.reason);
+            *ends.entry(end).or_default() += 1;
+        }
+        Ok(ends)
     }
 
     async fn write_rows(&self, connection: &mut SqliteConnection) -> Result<(), LedgerError> {

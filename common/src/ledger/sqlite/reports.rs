@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
-use super::ending::{Did, Ending, Move};
+use super::ending::{Did, Ending, Move, Written};
 use super::intake::id_list;
 use super::rows::{MessageRow, message_columns, phase_from};
 use super::{SqliteLedger, from_sqlx, json_list, json_rows};
@@ -28,11 +28,18 @@ impl Reports for SqliteLedger {
         now: Timestamp,
     ) -> Result<ApplyOutcome, LedgerError> {
         let (reports, webhook_ids) = (reports.to_vec(), webhook_ids.to_vec());
-        self.writer
+        let (applied, written) = self
+            .writer
             .run(move |connection| {
                 Box::pin(async move { apply(connection, me, &reports, &webhook_ids, now).await })
             })
-            .await
+            .await?;
+        written.count();
+        Ok(ApplyOutcome {
+            applied,
+            ended: written.ended,
+            webhooks: written.webhooks,
+        })
     }
 
     async fn expire(
@@ -44,13 +51,16 @@ impl Reports for SqliteLedger {
         limits: Overdue,
     ) -> Result<u32, LedgerError> {
         let (overdue, webhook_ids) = (overdue.to_vec(), webhook_ids.to_vec());
-        self.writer
+        let written = self
+            .writer
             .run(move |connection| {
                 Box::pin(async move {
                     expire(connection, me, &overdue, &webhook_ids, now, limits).await
                 })
             })
-            .await
+            .await?;
+        written.count();
+        Ok(written.ended)
     }
 
     async fn park(
@@ -145,6 +155,10 @@ impl Reports for SqliteLedger {
             .await
     }
 
+    async fn parked_size(&self) -> Result<u64, LedgerError> {
+        super::count(self, "SELECT count(*) FROM parked_reports").await
+    }
+
     async fn unpark(&self, keys: &[i64]) -> Result<(), LedgerError> {
         let keys = json_list(keys.iter().copied());
         self.writer
@@ -189,7 +203,7 @@ async fn apply(
     reports: &[Report],
     webhook_ids: &[WebhookId],
     now: Timestamp,
-) -> Result<ApplyOutcome, LedgerError> {
+) -> Result<(Vec<Applied>, Written), LedgerError> {
     let matched = find(&mut *connection, reports).await?;
     let stored = load(&mut *connection, matched.values().copied()).await?;
     let mut ending = Ending::new(me, now, stored)?;
@@ -206,12 +220,8 @@ async fn apply(
             Did::Nothing => Applied::Nothing(id),
         });
     }
-    let (ended, webhooks) = ending.write(connection, webhook_ids).await?;
-    Ok(ApplyOutcome {
-        applied,
-        ended,
-        webhooks,
-    })
+    let written = ending.write(connection, webhook_ids).await?;
+    Ok((applied, written))
 }
 
 fn to_move(message: i64, report: &Report) -> Move {
@@ -304,7 +314,7 @@ async fn expire(
     webhook_ids: &[WebhookId],
     now: Timestamp,
     limits: Overdue,
-) -> Result<u32, LedgerError> {
+) -> Result<Written, LedgerError> {
     let stored = load(&mut *connection, overdue.iter().map(|id| id.to_column())).await?;
     let mut due = Vec::new();
     let closed = closed_types(&mut *connection, now).await?;
@@ -349,8 +359,7 @@ async fn expire(
         .execute(&mut *connection)
         .await
         .map_err(from_sqlx)?;
-    let (ended, _) = ending.write(connection, webhook_ids).await?;
-    Ok(ended)
+    ending.write(connection, webhook_ids).await
 }
 
 /// The types without a usable route, by the word of a sender that is alive.
