@@ -15,7 +15,7 @@ use std::fs;
 
 use documents::house::{
     all_documents, arguments_of, help_of, is_defined, is_in_the_house, is_setting, read, root,
-    section, sources,
+    section,
 };
 use documents::markdown::{code_of, headings, slug, spans_of};
 use documents::tables::with_fresh_tables;

@@ -1,7 +1,7 @@
 //! What there is beside the documents.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use pabal_gateway::settings;
@@ -88,34 +88,6 @@ pub(crate) fn is_defined(code: &str, name: &str) -> bool {
             !next.is_alphanumeric() && next != '_'
         })
     })
-}
-
-/// Every Rust source file of the crates, tests left out.
-pub(crate) fn sources() -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> = [
-        "common",
-        "provider",
-        "receiver",
-        "sender",
-        "webhook-receiver",
-        "reporter",
-        "gateway",
-    ]
-    .iter()
-    .map(|name| root().join(name).join("src"))
-    .collect();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files
 }
 
 /// Every document, relative to the root.
