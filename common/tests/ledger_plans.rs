@@ -17,8 +17,9 @@ use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
 use pabal_common::ledger::sqlite::SqliteLedger;
 use pabal_common::ledger::{
-    Claim, Delays as _, DueGroup, Intake as _, Outbox as _, Overdue, Queries as _, Reports as _,
-    Settlement, StatsQuery, Submissions as _, Upkeep as _, WatchedStatus, Webhooks as _,
+    Claim, Delays as _, DueGroup, Hold, Intake as _, Outbox as _, Overdue, Queries as _,
+    Reports as _, Settlement, StatsQuery, Submissions as _, Upkeep as _, WatchedStatus,
+    Webhooks as _,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
@@ -179,7 +180,6 @@ async fn hot_statements_go_by_their_index_on_a_filled_table() {
         route: "sms-a".into(),
         account: account.clone(),
         members: members.to_vec(),
-        redelivered: false,
     };
     ledger.claim(me, &[claim], now).await.unwrap();
     plans
@@ -192,6 +192,7 @@ async fn hot_statements_go_by_their_index_on_a_filled_table() {
                 id: id(9),
                 attempt: 0,
             }],
+            Hold::NoRoute,
             now,
             now,
         )
@@ -225,7 +226,9 @@ async fn hot_statements_go_by_their_index_on_a_filled_table() {
         .check("settle", &["messages USING INTEGER PRIMARY KEY"])
         .await;
     ledger.submitting(me, now, 10).await.unwrap();
-    plans.check("submitting", &["idx_message_status"]).await;
+    plans
+        .check("submitting", &["idx_message_claimed (owner=?)"])
+        .await;
 
     let groups = [DueGroup {
         kind: MessageType::Sms,
@@ -367,7 +370,7 @@ async fn hot_statements_go_by_their_index_on_a_filled_table() {
     plans
         .check(
             "daily",
-            &["uk_stat_partner_date_type", "idx_message_status"],
+            &["uk_stat_partner_date_type", "PRIMARY KEY (partner_id=?"],
         )
         .await;
 

@@ -33,10 +33,12 @@ use crate::settings;
 use crate::storage::{Folder, Storage, StorageError};
 use crate::vendors::{VendorError, Vendors};
 
-/// How long each floor may drain: ten seconds in all, with room to flush.
+/// How long each floor may drain: with the departure ten seconds in all.
 const INTAKE_DRAIN: Duration = Duration::from_millis(5_500);
 const REPORTS_DRAIN: Duration = Duration::from_millis(2_500);
 const LAST_DRAIN: Duration = Duration::from_millis(1_000);
+/// How long leaving the ledger and closing the storage may take after the last floor.
+const DEPARTURE: Duration = Duration::from_millis(1_000);
 
 /// A service that can be chosen with `--services`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -276,7 +278,10 @@ async fn simulator(
     folder: &Folder,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Simulator>>, StartError> {
-    if !values.flag("simulator.enabled") {
+    if !settings::simulated(values) {
+        if values.flag("simulator.enabled") {
+            tracing::info!("no simulated vendors beside the file's [[account]] and [[route]]");
+        }
         return Ok(None);
     }
     let config = SimulatorConfig {
@@ -510,17 +515,32 @@ impl House {
             stop_together(tenants, limit).await;
         }
         lease_stop.cancel();
-        if ended.is_ok() {
-            let _ = lease.await;
-            node.instance.leave().await;
-        }
-        storage.close().await;
         vendors_stop.cancel();
-        if let Some(simulator) = simulator {
-            simulator.stopped().await;
+        let depart = async {
+            if ended.is_ok() {
+                let _ = (&mut lease).await;
+                node.instance.leave().await;
+            }
+            storage.close().await;
+            if let Some(simulator) = simulator {
+                simulator.stopped().await;
+            }
+        };
+        if !done_within(DEPARTURE, depart).await {
+            lease.abort();
         }
         ended
     }
+}
+
+/// Whether the last steps were done in time. What is not done is what a killed process leaves
+/// undone too: the lease lapses, and the next start goes on from the ledger.
+async fn done_within(limit: Duration, depart: impl Future<Output = ()>) -> bool {
+    let done = tokio::time::timeout(limit, depart).await.is_ok();
+    if !done {
+        tracing::warn!("the ledger was not left and closed in time; the next start sees to it");
+    }
+    done
 }
 
 /// Stops services of one floor side by side. What is not done within `limit` is given up: it is in
@@ -550,5 +570,23 @@ async fn first_ended<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> &'static 
             return ended.name;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_departure_that_hangs_is_given_up() {
+        let hangs = done_within(Duration::from_millis(1), std::future::pending());
+        assert!(!hangs.await);
+        assert!(done_within(DEPARTURE, std::future::ready(())).await);
+    }
+
+    #[test]
+    fn a_stop_takes_ten_seconds_at_most() {
+        let whole = INTAKE_DRAIN + REPORTS_DRAIN + LAST_DRAIN + DEPARTURE;
+        assert!(whole <= Duration::from_secs(10));
     }
 }

@@ -211,7 +211,6 @@ async fn a_message_is_processing_from_the_first_claim_on() {
             id: message,
             attempt: 0,
         }],
-        redelivered: false,
     };
     let claimed = node
         .ledger

@@ -37,10 +37,17 @@ async fn round(desk: &Desk) {
         }
     };
     let mut by_account: HashMap<VendorAccount, Vec<Ask>> = HashMap::new();
+    let mut nobody = Vec::new();
     for ask in asks {
-        if desk.can_be_asked(&ask.account) {
-            by_account.entry(ask.account.clone()).or_default().push(ask);
+        match desk.can_be_asked(&ask.account) {
+            true => by_account.entry(ask.account.clone()).or_default().push(ask),
+            false => nobody.push(ask.id),
         }
+    }
+    if !nobody.is_empty()
+        && let Err(error) = node.ledger.drop_asks(&nobody).await
+    {
+        tracing::warn!(%error, "questions nobody can answer could not be removed");
     }
     for (account, asks) in by_account {
         let reports = ask_vendor(desk, &account, &asks).await;

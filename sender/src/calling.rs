@@ -18,8 +18,8 @@ use pabal_provider::{Call, Lost, Outcome, Outgoing};
 use crate::desk::Desk;
 use crate::verdict::{self, Circumstances};
 
-/// A message whose frame came back this often before it could be claimed is given up.
-const POISONED: u16 = 10;
+/// A message that was quarantined this often is given up.
+const POISONED: u16 = 5;
 /// How long to wait before recording an outcome again when the ledger does not answer.
 const SETTLE_AGAIN: Duration = Duration::from_millis(250);
 
@@ -30,7 +30,9 @@ pub(crate) enum Carried {
     Done,
     /// The ledger did not answer: what was not claimed is still in its queue.
     LedgerAway,
-    /// The ledger cannot handle one of these messages.
+    /// The process must act as dead: nothing was begun.
+    Lapsed,
+    /// The ledger cannot handle one of these messages, or working on them panicked.
     Faulty,
 }
 
@@ -40,8 +42,12 @@ pub(crate) async fn carry(
     kind: MessageType,
     members: &[Member],
     mut permit: Permit,
-    redelivered: bool,
 ) -> Carried {
+    // A permit may take long to come. What a process takes that acts as dead is taken over at once.
+    if !desk.node.instance.alive() {
+        permit.return_unused(members.len());
+        return Carried::Lapsed;
+    }
     let route = Arc::clone(permit.route());
     let submission = desk.node.instance.ids().submission();
     let claim = Claim {
@@ -49,7 +55,6 @@ pub(crate) async fn carry(
         route: route.name().to_owned(),
         account: route.provider().account().clone(),
         members: members.to_vec(),
-        redelivered,
     };
     let _in_hand = desk.hand.take(submission);
     let (claimed, doubtful) = match desk.claims.submit(claim).await {
@@ -110,7 +115,7 @@ fn unclaimed(
         .collect()
 }
 
-/// Opens the sealed contents. What cannot be opened, or came back too often, ends here.
+/// Opens the sealed contents. What cannot be opened, or was quarantined too often, ends here.
 fn open(
     desk: &Desk,
     submission: SubmissionId,
@@ -139,7 +144,7 @@ fn open(
             other => {
                 let error = other
                     .err()
-                    .unwrap_or_else(|| "its frame came back too often".into());
+                    .unwrap_or_else(|| "it was quarantined too often".into());
                 tracing::error!(message_id = %message.id, error, "a message was given up");
                 unfit.push(Settlement {
                     id: message.id,

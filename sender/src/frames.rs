@@ -9,6 +9,7 @@ use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pabal_common::broker::{Delivery, FrameError, Member, QueueName, SendFrame};
 use pabal_common::domain::kind::Lane;
+use pabal_common::ledger::Hold;
 use pabal_provider::route::{NoRoute, Permit};
 use tokio_util::sync::CancellationToken;
 
@@ -51,8 +52,7 @@ pub(crate) async fn carry(
     desk.node
         .instance
         .note_taken(delivery.queue(), frame.queued_at);
-    let redelivered = delivery.redelivered();
-    let work = messages(&desk, queue, &frame, redelivered, &shutdown);
+    let work = messages(&desk, queue, &frame, &shutdown);
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(End::Done) => delivery.ack().await,
         Ok(End::GiveBack) => drop(delivery),
@@ -74,7 +74,6 @@ async fn messages(
     desk: &Arc<Desk>,
     queue: QueueName,
     frame: &SendFrame,
-    redelivered: bool,
     shutdown: &CancellationToken,
 ) -> End {
     let mut rest = frame.members.as_slice();
@@ -103,7 +102,7 @@ async fn messages(
             Ok(permit) => {
                 let (chunk, after) = rest.split_at(permit.size().min(rest.len()));
                 rest = after;
-                calls.push(one_call(desk, frame, chunk.to_vec(), permit, redelivered));
+                calls.push(one_call(desk, frame, chunk.to_vec(), permit));
             }
             Err(NoRoute(_)) => {
                 end = without_route(desk, queue, frame, rest).await;
@@ -124,14 +123,21 @@ fn next_ready<F: Future<Output = (Vec<Member>, Carried)>>(
     calls.next().now_or_never().flatten()
 }
 
+/// One call. If it panics, the others of its frame go on: dropping them would lose their answers.
 async fn one_call(
     desk: &Arc<Desk>,
     frame: &SendFrame,
     members: Vec<Member>,
     permit: Permit,
-    redelivered: bool,
 ) -> (Vec<Member>, Carried) {
-    let carried = calling::carry(desk, frame.kind, &members, permit, redelivered).await;
+    let call = calling::carry(desk, frame.kind, &members, permit);
+    let carried = AssertUnwindSafe(call)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!(kind = %frame.kind, "a call panicked; what it had not claimed waits");
+            Carried::Faulty
+        });
     (members, carried)
 }
 
@@ -144,6 +150,11 @@ async fn note(
     match carried {
         Carried::Done => {}
         Carried::LedgerAway => *end = End::Pause,
+        Carried::Lapsed => {
+            if matches!(end, End::Done) {
+                *end = End::GiveBack;
+            }
+        }
         Carried::Faulty => {
             if !quarantine(desk, frame, &members).await {
                 *end = End::Pause;
@@ -160,23 +171,30 @@ async fn without_route(desk: &Desk, queue: QueueName, frame: &SendFrame, rest: &
     {
         return End::GiveBack;
     }
-    match hold(desk, frame, rest, UNROUTED).await {
+    match hold(desk, frame, rest, Hold::NoRoute, UNROUTED).await {
         true => End::Done,
         false => End::Pause,
     }
 }
 
-/// A message that fails for a reason of its own must not come round in a hot loop.
+/// A message that fails for a reason of its own must not come round in a hot loop, nor for ever:
+/// the ledger counts how often this happens to it.
 async fn quarantine(desk: &Desk, frame: &SendFrame, members: &[Member]) -> bool {
-    hold(desk, frame, members, QUARANTINE).await
+    hold(desk, frame, members, Hold::Faulty, QUARANTINE).await
 }
 
-async fn hold(desk: &Desk, frame: &SendFrame, members: &[Member], wait: Duration) -> bool {
+async fn hold(
+    desk: &Desk,
+    frame: &SendFrame,
+    members: &[Member],
+    why: Hold,
+    wait: Duration,
+) -> bool {
     let now = desk.node.clock.now();
     match desk
         .node
         .ledger
-        .hold(frame.kind, members, now.plus(wait), now)
+        .hold(frame.kind, members, why, now.plus(wait), now)
         .await
     {
         Ok(()) => true,
@@ -186,3 +204,6 @@ async fn hold(desk: &Desk, frame: &SendFrame, members: &[Member], wait: Duration
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pabal_common::deadline::in_time;
 use pabal_common::domain::id::SubmissionId;
 use pabal_common::rounds::Rounds;
 use pabal_common::telemetry::metric;
@@ -16,6 +17,8 @@ use crate::desk::Desk;
 
 const EVERY: Duration = Duration::from_secs(5);
 const AT_A_TIME: u32 = 1000;
+/// How long the ledger may take to answer; the next round tries again.
+const LEDGER_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(crate) struct Hand(Arc<Mutex<HashSet<SubmissionId>>>);
@@ -69,17 +72,14 @@ pub(crate) async fn run(desk: Arc<Desk>, shutdown: CancellationToken) {
     }
 }
 
-/// Own claims that are not in hand become UNKNOWN.
-async fn compare(desk: &Desk) {
+/// Own claims that are not in hand become UNKNOWN. Vendors that can be asked are asked at once.
+pub(crate) async fn compare(desk: &Desk) {
     let (node, now) = (&desk.node, desk.node.clock.now());
     if !node.instance.alive() {
         return;
     }
-    let listed = match node
-        .ledger
-        .submitting(node.instance.id(), now, AT_A_TIME)
-        .await
-    {
+    let listed = node.ledger.submitting(node.instance.id(), now, AT_A_TIME);
+    let listed = match in_time(LEDGER_LIMIT, listed).await {
         Ok(listed) => listed,
         Err(error) => {
             tracing::warn!(%error, "own claims could not be compared");
@@ -90,17 +90,19 @@ async fn compare(desk: &Desk) {
     // conditional update finds nothing.
     let forgotten: Vec<_> = listed
         .into_iter()
-        .filter(|(_, submission)| !desk.hand.holds(*submission))
-        .map(|(id, submission)| (id, submission, Some(now)))
+        .filter(|held| !desk.hand.holds(held.submission))
+        .map(|held| {
+            let ask_at = desk.can_be_asked(&held.account).then_some(now);
+            (held.id, held.submission, ask_at)
+        })
         .collect();
     if forgotten.is_empty() {
         return;
     }
-    match node
+    let taken = node
         .ledger
-        .take_over(&forgotten, "its sender no longer has the call", now)
-        .await
-    {
+        .take_over(&forgotten, "its sender no longer has the call", now);
+    match in_time(LEDGER_LIMIT, taken).await {
         Ok(moved) => {
             metric::messages_taken_over(u64::from(moved));
             tracing::warn!(
@@ -109,5 +111,61 @@ async fn compare(desk: &Desk) {
             );
         }
         Err(error) => tracing::warn!(%error, "own claims could not be given up"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pabal_common::clock::Clock as _;
+    use pabal_common::domain::phase::Phase;
+    use pabal_common::domain::report::VendorAccount;
+    use pabal_common::ledger::Claim;
+
+    use super::*;
+    use crate::fake::{House, members};
+
+    #[tokio::test]
+    async fn a_forgotten_call_is_unknown_and_asked_for_only_where_the_vendor_can_be_asked() {
+        for can_be_asked in [true, false] {
+            let house = House::open(1000, can_be_asked).await;
+            let node = &house.desk.node;
+            let id = house.accept("text").await;
+            let claim = Claim {
+                submission: node.instance.ids().submission(),
+                route: "sms-a".into(),
+                account: VendorAccount::new("fake", "main"),
+                members: members(&[id]),
+            };
+            let (me, now) = (node.instance.id(), house.clock.now());
+            node.ledger.claim(me, &[claim], now).await.unwrap();
+            house.clock.advance(Duration::from_millis(1));
+            compare(&house.desk).await;
+            assert_eq!(house.view(id).await.phase, Phase::Unknown);
+            let asks = node.ledger.delays_size().await.unwrap();
+            assert_eq!(asks, u64::from(can_be_asked));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_in_hand_is_left_alone() {
+        let house = House::open(1000, true).await;
+        let node = &house.desk.node;
+        let id = house.accept("text").await;
+        let submission = node.instance.ids().submission();
+        let claim = Claim {
+            submission,
+            route: "sms-a".into(),
+            account: VendorAccount::new("fake", "main"),
+            members: members(&[id]),
+        };
+        let in_hand = house.desk.hand.take(submission);
+        let (me, now) = (node.instance.id(), house.clock.now());
+        node.ledger.claim(me, &[claim], now).await.unwrap();
+        house.clock.advance(Duration::from_millis(1));
+        compare(&house.desk).await;
+        assert_eq!(house.view(id).await.phase, Phase::Submitting);
+        drop(in_hand);
+        compare(&house.desk).await;
+        assert_eq!(house.view(id).await.phase, Phase::Unknown);
     }
 }

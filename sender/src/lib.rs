@@ -11,6 +11,8 @@ mod asking;
 mod calling;
 mod config;
 mod desk;
+#[cfg(test)]
+mod fake;
 mod frames;
 mod hand;
 mod queues;

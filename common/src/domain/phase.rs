@@ -127,10 +127,12 @@ pub enum Event {
         /// The attempt the frame was made for.
         attempt: u16,
     },
-    /// A sender finds no usable route for it.
+    /// A sender finds no usable route for it, or cannot work on it.
     Hold {
         /// The attempt the frame was made for.
         attempt: u16,
+        /// Whether working on it failed, and it was not for want of a route.
+        faulty: bool,
     },
     /// The call's owner says how it ended.
     Settle {
@@ -219,12 +221,12 @@ pub fn step(row: &Row, event: &Event) -> Option<Step> {
                 effects: vec![],
             })
         }
-        Event::Hold { attempt } => {
+        Event::Hold { attempt, faulty } => {
             let holds = row.phase == Phase::Queued && row.attempt == *attempt;
             holds.then(|| Step {
                 row: Row {
                     phase: Phase::Waiting,
-                    route_closed: true,
+                    route_closed: !faulty || row.route_closed,
                     ..row.clone()
                 },
                 effects: vec![Effect::Delay],
@@ -372,7 +374,10 @@ fn belongs(
         row.phase,
         Phase::Submitting | Phase::Unknown | Phase::Answered
     );
-    if !submitted || row.account.as_ref() != Some(account) {
+    // Nobody knows the account of a message that was not yet claimed in a backup that was put back;
+    // our own id says enough then.
+    let others = row.account.as_ref().is_some_and(|own| own != account);
+    if !submitted || others {
         return false;
     }
     if submission.is_some() {
@@ -474,7 +479,7 @@ mod tests {
                     attempt
                 }
             ),
-            (0_u16..3).prop_map(|attempt| Event::Hold { attempt }),
+            (0_u16..3, any::<bool>()).prop_map(|(attempt, faulty)| Event::Hold { attempt, faulty }),
             (submission(), vendor_id()).prop_map(|(submission, id)| Event::Settle {
                 submission,
                 settled: Settled::Taken(id)

@@ -66,6 +66,12 @@ pub trait Delays: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Ask>, LedgerError>;
 
+    /// Removes the questions about these messages: there is nobody to ask.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn drop_asks(&self, messages: &[MessageId]) -> Result<(), LedgerError>;
+
     /// How many delays there are.
     ///
     /// # Errors

@@ -22,8 +22,27 @@ pub struct Claim {
     /// Whom to take. A member that is not QUEUED at this attempt, or whose validity has passed, is
     /// left where it is.
     pub members: Vec<Member>,
-    /// Whether the frame may have been in a hand before: raises the poison count of each member.
-    pub redelivered: bool,
+}
+
+/// Why messages that are QUEUED are made to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// No route is usable: that is what a message fails for if it never gets further.
+    NoRoute,
+    /// Working on them went wrong for a reason of their own: counted in
+    /// [`ClaimedMessage::poison`].
+    Faulty,
+}
+
+/// A call that a process holds according to the ledger, for one of its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The message.
+    pub id: MessageId,
+    /// The call.
+    pub submission: SubmissionId,
+    /// The vendor account of the call.
+    pub account: VendorAccount,
 }
 
 /// What a claim got.
@@ -50,7 +69,7 @@ pub struct ClaimedMessage {
     pub sealed: Vec<u8>,
     /// Until when it is worth sending.
     pub valid_until: Timestamp,
-    /// How often a frame with it came back before it could be claimed.
+    /// How often it was made to wait as [`Hold::Faulty`].
     pub poison: u16,
     /// Whether its partner wants to be told SENT.
     pub tell_sent: bool,
@@ -99,7 +118,8 @@ pub trait Submissions: Send + Sync {
     /// [`LedgerError`].
     async fn reread(&self, claim: &Claim) -> Result<ClaimedCall, LedgerError>;
 
-    /// QUEUED → WAITING at the same attempt, with a delay row, because no route is usable.
+    /// QUEUED → WAITING at the same attempt, with a delay row and an event: HELD without a usable
+    /// route, QUARANTINED for what is faulty.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -107,6 +127,7 @@ pub trait Submissions: Send + Sync {
         &self,
         kind: MessageType,
         members: &[Member],
+        why: Hold,
         due: Timestamp,
         now: Timestamp,
     ) -> Result<(), LedgerError>;
@@ -125,8 +146,8 @@ pub trait Submissions: Send + Sync {
         retire: &[OutboxId],
     ) -> Result<Option<Dispatch>, LedgerError>;
 
-    /// Calls this process holds according to the ledger, claimed before `before`: compared with
-    /// what it really has in hand.
+    /// Calls this process holds according to the ledger, claimed before `before`, in order of
+    /// message: compared with what it really has in hand.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -135,5 +156,5 @@ pub trait Submissions: Send + Sync {
         me: InstanceId,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<(MessageId, SubmissionId)>, LedgerError>;
+    ) -> Result<Vec<Held>, LedgerError>;
 }

@@ -242,6 +242,7 @@ async fn messages_offered_again_after_a_lost_commit_are_kept_and_not_kept_twice(
         assert_eq!(again.outcomes, [Accepted::Kept; 2]);
         assert_eq!(members(&again.dispatch.unwrap().frames).len(), 2);
         assert_eq!(it.back.count("SELECT count(*) FROM messages").await, 2);
+        assert_eq!(it.ledger.reconcile().await.unwrap(), []);
     })
     .await;
 }

@@ -7,9 +7,9 @@ use pabal_common::domain::kind::{Lane, MessageType, Purpose};
 use pabal_common::domain::message::NewMessage;
 use pabal_common::domain::phase::{Phase, Settled};
 use pabal_common::domain::status::Status;
-use pabal_common::ledger::Claim;
+use pabal_common::ledger::{Claim, Held, Hold};
 
-use crate::stack::{each, seconds};
+use crate::stack::{account, each, seconds};
 
 #[tokio::test]
 async fn a_claim_brings_the_sealed_content_in_its_own_order() {
@@ -157,24 +157,46 @@ async fn of_two_claims_of_one_commit_the_first_gets_the_message() {
 }
 
 #[tokio::test]
-async fn a_frame_that_came_back_raises_the_poison_of_what_it_claims() {
+async fn quarantine_alone_raises_the_poison_of_a_message() {
     each(|it| async move {
         let id = it.one().await;
-        let mut claims = 0;
-        for (redelivered, poison) in [(true, 1), (false, 1), (true, 2)] {
-            let wish = Claim {
-                redelivered,
-                members: vec![Member { id, attempt: 0 }],
-                ..it.wish(&[])
-            };
-            let call = it.claim(&wish).await;
-            assert_eq!(call.messages[0].poison, poison);
-            claims += 1;
+        let member = [Member { id, attempt: 0 }];
+        for (why, event, poison) in [
+            (Hold::Faulty, "QUARANTINED", 1),
+            (Hold::NoRoute, "HELD", 1),
+            (Hold::Faulty, "QUARANTINED", 2),
+        ] {
+            let now = it.now();
+            it.ledger
+                .hold(MessageType::Sms, &member, why, now, now)
+                .await
+                .unwrap();
+            let waits = it.view(id).await;
+            assert_eq!((waits.phase, waits.attempt), (Phase::Waiting, 0));
+            assert!(it.events(id).await.contains(&event.to_owned()));
+            it.release(now).await.unwrap();
+            let wish = it.wish(&[id]);
+            assert_eq!(it.claim(&wish).await.messages[0].poison, poison);
             let back = Settled::NotTaken { charged: false };
             it.settle(&[it.settlement(id, wish.submission, back)]).await;
-            it.release(it.now()).await.unwrap();
+            it.release(now).await.unwrap();
         }
-        assert_eq!(claims, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_is_still_queued_is_quarantined() {
+    each(|it| async move {
+        let id = it.one().await;
+        it.claimed(&[id]).await;
+        let member = [Member { id, attempt: 0 }];
+        it.ledger
+            .hold(MessageType::Sms, &member, Hold::Faulty, it.now(), it.now())
+            .await
+            .unwrap();
+        assert_eq!(it.view(id).await.phase, Phase::Submitting);
+        assert!(it.events(id).await.is_empty());
     })
     .await;
 }
@@ -206,6 +228,11 @@ async fn a_process_finds_its_own_calls_older_than_a_moment() {
         let other = it.join().await;
         let ids = it.queued(MessageType::Sms, 4).await;
         let old = it.claimed(&ids[..2]).await;
+        let held = |id| Held {
+            id,
+            submission: old,
+            account: account(),
+        };
         it.ledger
             .claim(other, &[it.wish(&ids[2..3])], it.now())
             .await
@@ -213,13 +240,13 @@ async fn a_process_finds_its_own_calls_older_than_a_moment() {
         it.clock.advance(seconds(1));
         it.claimed(&ids[3..]).await;
         let found = it.ledger.submitting(it.me, it.now(), 10).await.unwrap();
-        assert_eq!(found, [(ids[0], old), (ids[1], old)]);
+        assert_eq!(found, [held(ids[0]), held(ids[1])]);
         let first = it.ledger.submitting(it.me, it.now(), 1).await.unwrap();
-        assert_eq!(first, [(ids[0], old)]);
+        assert_eq!(first, [held(ids[0])]);
         it.settle(&[it.settlement(ids[0], old, Settled::Lost)])
             .await;
         let found = it.ledger.submitting(it.me, it.now(), 10).await.unwrap();
-        assert_eq!(found, [(ids[1], old)]);
+        assert_eq!(found, [held(ids[1])]);
     })
     .await;
 }

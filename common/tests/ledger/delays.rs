@@ -9,7 +9,7 @@ use pabal_common::domain::kind::{Lane, MessageType};
 use pabal_common::domain::message::NewMessage;
 use pabal_common::domain::phase::{Phase, Settled};
 use pabal_common::domain::report::Verdict;
-use pabal_common::ledger::{DueGroup, Settlement, WatchedStatus};
+use pabal_common::ledger::{DueGroup, Hold, Settlement, WatchedStatus};
 
 use crate::stack::{Fixture, each, members, seconds};
 
@@ -174,7 +174,7 @@ async fn a_message_without_a_route_waits_at_the_same_attempt() {
             },
         ];
         it.ledger
-            .hold(MessageType::Sms, &held, due, it.now())
+            .hold(MessageType::Sms, &held, Hold::NoRoute, due, it.now())
             .await
             .unwrap();
         let view = it.view(ids[0]).await;
@@ -258,6 +258,26 @@ async fn a_waiting_message_that_lost_its_delay_gets_one_again() {
                 attempt: 1
             }]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_without_a_result_is_asked_for_once_more_and_an_ended_one_is_not() {
+    each(|it| async move {
+        let taken = it.sent(MessageType::KakaoBrandMessage, "v-1").await;
+        let ended = it.sent(MessageType::KakaoBrandMessage, "v-2").await;
+        it.applied(it.report("v-2", Verdict::Delivered)).await;
+        let (now, again) = (it.now(), it.now().plus(seconds(30)));
+        let once_more = it.ledger.ask_once_more(&[taken, ended], now).await;
+        assert_eq!(once_more.unwrap(), 1);
+        let asks = it.ledger.take_asks(now, again, 10).await.unwrap();
+        assert_eq!(asks.len(), 1);
+        assert_eq!(asks[0].id, taken);
+
+        it.ledger.drop_asks(&[taken]).await.unwrap();
+        let asks = it.ledger.take_asks(again, again, 10).await.unwrap();
+        assert_eq!(asks, []);
     })
     .await;
 }

@@ -10,7 +10,7 @@ use pabal_common::domain::phase::{Phase, Settled};
 use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::{Report, VendorMessageId, Verdict};
 use pabal_common::domain::status::Status;
-use pabal_common::ledger::{Overdue, SharedHealth};
+use pabal_common::ledger::{Hold, Overdue, SharedHealth};
 
 use crate::stack::{Fixture, LEASE, YEAR, each, seconds};
 
@@ -85,7 +85,13 @@ async fn what_waited_for_a_closed_route_fails_for_that_reason() {
             })
             .collect::<Vec<_>>();
         it.ledger
-            .hold(MessageType::Sms, &members, it.now(), it.now())
+            .hold(
+                MessageType::Sms,
+                &members,
+                Hold::NoRoute,
+                it.now(),
+                it.now(),
+            )
             .await
             .unwrap();
         it.release(it.now()).await.unwrap();
@@ -97,6 +103,22 @@ async fn what_waited_for_a_closed_route_fails_for_that_reason() {
         assert_eq!(expire(&it, &ids, until).await, 2);
         assert_eq!(end(&it, ids[0]).await, ROUTE_DOWN);
         assert_eq!(end(&it, ids[1]).await, VALIDITY_PASSED);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_quarantined_does_not_fail_for_want_of_a_route() {
+    each(|it| async move {
+        let id = it.one().await;
+        let member = [Member { id, attempt: 0 }];
+        it.ledger
+            .hold(MessageType::Sms, &member, Hold::Faulty, it.now(), it.now())
+            .await
+            .unwrap();
+        let until = it.view(id).await.valid_until;
+        assert_eq!(expire(&it, &[id], until).await, 1);
+        assert_eq!(end(&it, id).await, VALIDITY_PASSED);
     })
     .await;
 }
@@ -270,6 +292,21 @@ async fn a_row_of_a_restored_ledger_gets_the_whole_deadline_again() {
         assert_eq!(expire(&it, &[id], it.now().plus(seconds(100))).await, 1);
         let lost = Some((Status::Expired, Some(Reason::UnknownOutcome)));
         assert_eq!(end(&it, id).await, lost);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_report_by_our_id_ends_a_restored_message_that_no_backup_saw_claimed() {
+    each(|it| async move {
+        let id = it.one().await;
+        it.ledger.restored(0, it.now()).await.unwrap();
+        it.applied(it.report_on(id, Verdict::Failed(Reason::Spam)))
+            .await;
+        assert_eq!(
+            end(&it, id).await,
+            Some((Status::Failed, Some(Reason::Spam)))
+        );
     })
     .await;
 }

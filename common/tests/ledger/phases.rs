@@ -11,6 +11,10 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::stack::{Fixture, each, stacks};
 use crate::twin::{Call, Deed, Said, Twin};
 
+const HOLD: Deed = Deed::Hold {
+    stale: false,
+    faulty: false,
+};
 const CLAIM: Deed = Deed::Claim {
     other_owner: false,
     other_account: false,
@@ -36,15 +40,12 @@ fn ways() -> Vec<(Phase, Vec<Deed>)> {
     };
     vec![
         (Phase::Queued, vec![]),
-        (
-            Phase::Queued,
-            vec![Deed::Hold { stale: false }, Deed::Release],
-        ),
+        (Phase::Queued, vec![HOLD, Deed::Release]),
         (
             Phase::Queued,
             vec![CLAIM, Deed::NotTaken(Current, true), Deed::Release],
         ),
-        (Phase::Waiting, vec![Deed::Hold { stale: false }]),
+        (Phase::Waiting, vec![HOLD]),
         (Phase::Waiting, vec![CLAIM, Deed::NotTaken(Current, true)]),
         (
             Phase::Waiting,
@@ -55,10 +56,7 @@ fn ways() -> Vec<(Phase, Vec<Deed>)> {
             ],
         ),
         (Phase::Submitting, vec![CLAIM]),
-        (
-            Phase::Submitting,
-            vec![Deed::Hold { stale: false }, Deed::Release, CLAIM],
-        ),
+        (Phase::Submitting, vec![HOLD, Deed::Release, CLAIM]),
         (Phase::Unknown, vec![CLAIM, Deed::Lost(Current, true)]),
         (Phase::Unknown, vec![CLAIM, Deed::TakeOver(Current, false)]),
         // With an earlier call, whose late answers and reports may come.
@@ -104,8 +102,15 @@ fn deeds() -> Vec<Deed> {
             other_account: false,
             stale: true,
         },
-        Deed::Hold { stale: false },
-        Deed::Hold { stale: true },
+        HOLD,
+        Deed::Hold {
+            stale: true,
+            faulty: false,
+        },
+        Deed::Hold {
+            stale: false,
+            faulty: true,
+        },
         Deed::Release,
         Deed::TakeAsks,
         Deed::Restore,
@@ -221,7 +226,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         8 => (any::<bool>(), any::<bool>(), rarely()).prop_map(
             |(other_owner, other_account, stale)| Deed::Claim { other_owner, other_account, stale }
         ),
-        2 => rarely().prop_map(|stale| Deed::Hold { stale }),
+        2 => (rarely(), any::<bool>()).prop_map(|(stale, faulty)| Deed::Hold { stale, faulty }),
         2 => (call(), vendor_id()).prop_map(|(call, id)| Deed::Taken(call, id)),
         1 => (call(), ends, vendor_id()).prop_map(|(call, end, id)| Deed::Final(call, end, id)),
         5 => (call(), any::<bool>()).prop_map(|(call, charged)| Deed::NotTaken(call, charged)),

@@ -189,7 +189,6 @@ impl Fixture {
                     attempt: 0,
                 })
                 .collect(),
-            redelivered: false,
         }
     }
 

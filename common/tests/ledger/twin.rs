@@ -7,7 +7,7 @@ use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::phase::{Effect, Event, Phase, Row, Settled, Step, step};
 use pabal_common::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
 use pabal_common::domain::status::Status;
-use pabal_common::ledger::{Applied, Claim, DueGroup, Overdue, Settlement, WatchedStatus};
+use pabal_common::ledger::{Applied, Claim, DueGroup, Hold, Overdue, Settlement, WatchedStatus};
 
 use crate::stack::{Fixture, Hidden, YEAR, members, reports};
 
@@ -28,6 +28,7 @@ pub(crate) enum Deed {
     },
     Hold {
         stale: bool,
+        faulty: bool,
     },
     Taken(Call, Option<u8>),
     Final(Call, Verdict, Option<u8>),
@@ -91,7 +92,7 @@ impl<'a> Twin<'a> {
             } => {
                 self.claim(*other_owner, *other_account, *stale).await;
             }
-            Deed::Hold { stale } => self.hold(*stale).await,
+            Deed::Hold { stale, faulty } => self.hold(*stale, *faulty).await,
             Deed::Taken(call, vendor_id) => {
                 let settled = Settled::Taken(self.vendor_id(*vendor_id));
                 self.settle(*call, settled, false).await;
@@ -124,7 +125,6 @@ impl<'a> Twin<'a> {
                 id: self.id,
                 attempt,
             }],
-            redelivered: false,
         };
         let owner = if other_owner { self.other } else { self.it.me };
         let got = self
@@ -153,7 +153,7 @@ impl<'a> Twin<'a> {
         }
     }
 
-    async fn hold(&mut self, stale: bool) {
+    async fn hold(&mut self, stale: bool, faulty: bool) {
         let attempt = self.attempt(stale);
         let (members, now) = (
             [Member {
@@ -162,12 +162,13 @@ impl<'a> Twin<'a> {
             }],
             self.it.now(),
         );
+        let why = if faulty { Hold::Faulty } else { Hold::NoRoute };
         self.it
             .ledger
-            .hold(MessageType::Sms, &members, now, now)
+            .hold(MessageType::Sms, &members, why, now, now)
             .await
             .unwrap();
-        self.step(&Event::Hold { attempt });
+        self.step(&Event::Hold { attempt, faulty });
     }
 
     async fn settle(&mut self, call: Call, settled: Settled, askable: bool) {

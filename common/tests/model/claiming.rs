@@ -96,7 +96,8 @@ fn learn(world: &mut World, place: usize) {
 pub(crate) fn hold(world: &mut World, place: usize) {
     if let Task::Took(frame) = world.senders[place].task.clone() {
         for (message, attempt) in frame {
-            world.move_row(message, &Event::Hold { attempt });
+            let faulty = false;
+            world.move_row(message, &Event::Hold { attempt, faulty });
         }
         world.senders[place].task = Task::Idle;
     }

@@ -56,6 +56,47 @@ fn a_wrong_setting_is_named_with_its_value_and_what_is_allowed() {
 }
 
 #[test]
+fn settings_that_do_not_agree_are_both_named() {
+    let folder = Folder::nowhere();
+    for (setting, other) in [
+        ("sender.call_limit=61s", "reporter.call_limit"),
+        ("lease.length=6s", "lease.dead_after"),
+        ("lease.dead_after=5s", "sender.first_byte_limit"),
+    ] {
+        let (key, value) = setting.split_once('=').unwrap();
+        let said = folder.pabal(&["config", "--set", setting]);
+        said.refused(2, &[key, value, other, "from default"]);
+    }
+}
+
+#[test]
+fn an_account_that_is_there_twice_or_waits_too_long_ends_the_start_as_wrong_use() {
+    let folder = Folder::nowhere();
+    let account = r#"
+        [[account]]
+        protocol = "carrier"
+        name = "main"
+        base_url = "https://sms.vendor.example"
+        api_key = "key"
+        callback_secret = "at-least-16-bytes"
+    "#;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let serve = |text: String| {
+        std::fs::write(file.path(), text).unwrap();
+        folder.pabal(&["serve", "--config", file.path().to_str().unwrap()])
+    };
+    serve(account.repeat(2)).refused(2, &["[[account]] carrier/main", "two tables"]);
+    serve(format!("{account}\nconnect_timeout_ms = 4001")).refused(
+        2,
+        &[
+            "carrier/main",
+            "connect_timeout_ms = 4001",
+            "from 1 to 4000",
+        ],
+    );
+}
+
+#[test]
 fn a_setting_that_does_not_exist_is_refused_wherever_it_is_written() {
     let folder = Folder::nowhere();
     let words = [

@@ -182,9 +182,9 @@ fn configuration(address: &str, data: &Path, simulator: &Simulator, tempo: Tempo
 length = "2s"
 dead_after = "1500ms"
 "#;
-    let (lease, first_byte, call_limit, answer_ms, sms, others) = match tempo {
-        Tempo::Hasty => (hasty, "300ms", "5s", 4_000, "6s", "7s"),
-        Tempo::Calm => ("", "4s", "15s", 10_000, "25h", "80h"),
+    let (lease, (first_byte, connect_ms), call_limit, answer_ms, sms, others) = match tempo {
+        Tempo::Hasty => (hasty, ("300ms", 300), "5s", 4_000, "6s", "7s"),
+        Tempo::Calm => ("", ("4s", 3_000), "15s", 10_000, "25h", "80h"),
     };
     let mut text = format!(
         r#"
@@ -240,6 +240,7 @@ name = "main"
 base_url = "{url}"
 api_key = "simulator-key"
 callback_secret = "simulator-secret"
+connect_timeout_ms = {connect_ms}
 answer_timeout_ms = {answer_ms}
 
 [[route]]

@@ -186,7 +186,6 @@ impl World {
             route: "sms-1".into(),
             account: account(),
             members: vec![Member { id, attempt: 0 }],
-            redelivered: false,
         };
         let now = self.clock.now();
         let calls = self.ledger.claim(self.sender, &[claim], now).await.unwrap();

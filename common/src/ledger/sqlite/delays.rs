@@ -84,6 +84,27 @@ impl Delays for SqliteLedger {
             .await
     }
 
+    async fn drop_asks(&self, messages: &[MessageId]) -> Result<(), LedgerError> {
+        let ids = json_list(messages.iter().map(|id| id.to_column()));
+        self.writer
+            .run(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "DELETE FROM delays WHERE kind IN (?, ?) \
+                         AND message_id IN (SELECT value FROM json_each(?))",
+                    )
+                    .bind(ASK)
+                    .bind(LAST_ASK)
+                    .bind(ids)
+                    .execute(connection)
+                    .await
+                    .map_err(from_sqlx)?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
     async fn delays_size(&self) -> Result<u64, LedgerError> {
         super::count(self, "SELECT count(*) FROM delays").await
     }

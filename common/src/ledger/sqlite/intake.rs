@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -26,7 +27,8 @@ impl Intake for SqliteLedger {
             .run(move |connection| {
                 Box::pin(async move {
                     super::outbox::delete(&mut *connection, &retire).await?;
-                    insert(&mut *connection, &messages).await?;
+                    let inserted = insert(&mut *connection, &messages).await?;
+                    count(&mut *connection, &messages, &inserted).await?;
                     let outcomes = read_back(&mut *connection, &messages).await?;
                     let kept = messages
                         .iter()
@@ -65,16 +67,19 @@ static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
         format!(
             "INSERT INTO messages (message_id, partner_id, client_msg_id, digest, message_type, \
              purpose, lane, status, phase, queue, queued_at, created_at, valid_until, \
-             recipient_hash, detail, sealed) VALUES {} ON CONFLICT DO NOTHING",
+             recipient_hash, detail, sealed) VALUES {} ON CONFLICT DO NOTHING \
+             RETURNING message_id",
             vec![one; rows].join(",")
         )
     })
 });
 
+/// Inserts what is new; returns the ids that were.
 async fn insert(
     connection: &mut SqliteConnection,
     messages: &[NewMessage],
-) -> Result<(), LedgerError> {
+) -> Result<HashSet<i64>, LedgerError> {
+    let mut inserted = HashSet::with_capacity(messages.len());
     // In the order of the unique key, as every implementation does it: unsorted batches that
     // overlap would wait for each other where rows are locked. The sort is stable, so of two with
     // the same key the caller's first is kept.
@@ -89,7 +94,7 @@ async fn insert(
         let (chunk, after) = rest.split_at(SIZES[place]);
         rest = after;
         let statement: &'static str = INSERTS[place].as_str();
-        let mut query = sqlx::query(statement);
+        let mut query = sqlx::query_scalar::<_, i64>(statement);
         for message in chunk {
             query = query
                 .bind(message.id.to_column())
@@ -111,7 +116,39 @@ async fn insert(
                 .bind(message.metadata.as_deref())
                 .bind(message.sealed.as_slice());
         }
-        query.execute(&mut *connection).await.map_err(from_sqlx)?;
+        inserted.extend(query.fetch_all(&mut *connection).await.map_err(from_sqlx)?);
+    }
+    Ok(inserted)
+}
+
+/// Counts what was accepted here and now. A message that is offered again after a commit whose
+/// answer was lost is kept, and not counted a second time.
+async fn count(
+    connection: &mut SqliteConnection,
+    messages: &[NewMessage],
+    inserted: &HashSet<i64>,
+) -> Result<(), LedgerError> {
+    let mut days: BTreeMap<(&str, i32, u8), i64> = BTreeMap::new();
+    for message in messages {
+        if inserted.contains(&message.id.to_column()) {
+            let day = message.accepted_at.kst_day().number();
+            let key = (message.partner.as_str(), day, message.kind.number());
+            *days.entry(key).or_default() += 1;
+        }
+    }
+    for ((partner, day, kind), accepted) in days {
+        sqlx::query(
+            "INSERT INTO partner_daily_accepted (partner_id, stat_date, message_type, accepted) \
+             VALUES (?, ?, ?, ?) ON CONFLICT (partner_id, stat_date, message_type) \
+             DO UPDATE SET accepted = accepted + excluded.accepted",
+        )
+        .bind(partner)
+        .bind(day)
+        .bind(i64::from(kind))
+        .bind(accepted)
+        .execute(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
     }
     Ok(())
 }

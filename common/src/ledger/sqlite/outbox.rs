@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
@@ -7,6 +9,9 @@ use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, OutboxId};
 use crate::domain::report::Report;
 use crate::ledger::{Dispatch, LedgerError, Outbox};
+
+/// A row this much younger than now is from before the clock went back.
+const AHEAD: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Outbox for SqliteLedger {
@@ -24,11 +29,13 @@ impl Outbox for SqliteLedger {
         limit: u32,
     ) -> Result<Vec<Dispatch>, LedgerError> {
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT outbox_id, frames FROM outbox WHERE owner = ? AND created_at < ? \
-             ORDER BY outbox_id LIMIT ?",
+            // A row from the future was made before the clock went back: it is old, too.
+            "SELECT outbox_id, frames FROM outbox WHERE owner = ? \
+             AND (created_at < ? OR created_at > ?) ORDER BY outbox_id LIMIT ?",
         )
         .bind(me.to_column())
         .bind(before.millis())
+        .bind(self.clock.now().plus(AHEAD).millis())
         .bind(i64::from(limit))
         .fetch_all(self.readers())
         .await

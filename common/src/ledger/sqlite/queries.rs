@@ -78,11 +78,17 @@ impl Queries for SqliteLedger {
 
     async fn daily(&self, query: &StatsQuery) -> Result<Vec<DailyRow>, LedgerError> {
         let kind = query.kind.map(|kind| i64::from(kind.number()));
-        let ended: Vec<(i32, i64, i64, i64, i64, i64)> = sqlx::query_as(
-            "SELECT stat_date, message_type, total, success, failed, expired \
-             FROM partner_daily_stats INDEXED BY uk_stat_partner_date_type \
-             WHERE partner_id = ?1 AND stat_date BETWEEN ?2 AND ?3 \
-             AND (?4 IS NULL OR message_type = ?4)",
+        // One statement, so that a message ending meanwhile is in both books or in neither. Its
+        // cost is the days asked for, however much is in flight.
+        let rows: Vec<(i32, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
+            "SELECT a.stat_date, a.message_type, a.accepted, coalesce(s.total, 0), \
+             coalesce(s.success, 0), coalesce(s.failed, 0), coalesce(s.expired, 0) \
+             FROM partner_daily_accepted a LEFT JOIN partner_daily_stats s \
+             ON s.partner_id = a.partner_id AND s.stat_date = a.stat_date \
+             AND s.message_type = a.message_type \
+             WHERE a.partner_id = ?1 AND a.stat_date BETWEEN ?2 AND ?3 \
+             AND (?4 IS NULL OR a.message_type = ?4) \
+             ORDER BY a.stat_date, a.message_type",
         )
         .bind(query.partner.as_str())
         .bind(query.from.number())
@@ -91,35 +97,22 @@ impl Queries for SqliteLedger {
         .fetch_all(self.readers())
         .await
         .map_err(from_sqlx)?;
-        // What has not ended yet, by idx_message_status: its cost is what is in flight.
-        let open: Vec<(i32, i64, i64)> = sqlx::query_as(concat!(
-            "SELECT ",
-            kst_day!(),
-            " AS day, message_type, count(*) FROM messages INDEXED BY idx_message_status \
-             WHERE status IN (?1, ?2) AND partner_id = ?3 AND day BETWEEN ?4 AND ?5 \
-             AND (?6 IS NULL OR message_type = ?6) GROUP BY day, message_type"
-        ))
-        .bind(status_number(Status::Received))
-        .bind(status_number(Status::Sent))
-        .bind(query.partner.as_str())
-        .bind(query.from.number())
-        .bind(query.to.number())
-        .bind(kind)
-        .fetch_all(self.readers())
-        .await
-        .map_err(from_sqlx)?;
-        let mut days: BTreeMap<(i32, i64), DailyRow> = BTreeMap::new();
-        for (day, kind, total, success, failed, expired) in ended {
-            let row = entry(&mut days, &query.partner, day, kind)?;
-            row.stats.total = whole(total);
-            row.stats.success = whole(success);
-            row.stats.failed = whole(failed);
-            row.stats.expired = whole(expired);
-        }
-        for (day, kind, count) in open {
-            entry(&mut days, &query.partner, day, kind)?.in_flight = whole(count);
-        }
-        Ok(days.into_values().collect())
+        rows.into_iter()
+            .map(|(day, kind, accepted, total, success, failed, expired)| {
+                Ok(DailyRow {
+                    stats: StatsRow {
+                        partner: query.partner.clone(),
+                        day: Day::from_number(day),
+                        kind: kind_from(kind)?,
+                        total: whole(total),
+                        success: whole(success),
+                        failed: whole(failed),
+                        expired: whole(expired),
+                    },
+                    in_flight: whole(accepted - total),
+                })
+            })
+            .collect()
     }
 
     async fn totals(&self) -> Result<Vec<Totals>, LedgerError> {
@@ -205,6 +198,7 @@ async fn compare_statistics(
         );
         booked.insert(key, row);
     }
+    let accepted = accepted(&mut *connection).await?;
     let mut differences = Vec::new();
     for row in totals(connection).await? {
         let book = booked.remove(&(row.partner.to_string(), row.day.number(), row.kind));
@@ -215,9 +209,13 @@ async fn compare_statistics(
             [book.total, book.success, book.failed, book.expired].map(whole)
         });
         let failed = row.failed + row.expired;
-        let counted = [row.delivered + failed, row.delivered, failed, row.expired];
-        let names = ["total", "success", "failed", "expired"];
-        for ((name, messages), book) in names.iter().zip(counted).zip(book) {
+        let ended = row.delivered + failed;
+        let counted = [row.accepted, ended, row.delivered, failed, row.expired];
+        let names = ["accepted", "total", "success", "failed", "expired"];
+        let key = (row.partner.to_string(), row.day.number(), row.kind);
+        let accepted = accepted.get(&key).copied().unwrap_or(0);
+        let books = [accepted, book[0], book[1], book[2], book[3]];
+        for ((name, messages), book) in names.iter().zip(counted).zip(books) {
             if messages != book {
                 let what = format!("{} {} {}: {name}", row.partner, row.day, row.kind);
                 differences.push(BookDifference {
@@ -239,6 +237,23 @@ async fn compare_statistics(
         }
     }
     Ok(differences)
+}
+
+/// How many messages were accepted, by the book of the receivers.
+async fn accepted(
+    connection: &mut SqliteConnection,
+) -> Result<BTreeMap<(String, i32, MessageType), u64>, LedgerError> {
+    let rows: Vec<(String, i32, i64, i64)> = sqlx::query_as(
+        "SELECT partner_id, stat_date, message_type, accepted FROM partner_daily_accepted",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(from_sqlx)?;
+    rows.into_iter()
+        .map(|(partner, day, kind, accepted)| {
+            Ok(((partner, day, kind_from(kind)?), whole(accepted)))
+        })
+        .collect()
 }
 
 /// Rows that contradict themselves: a message has ended exactly if its status is final and it says
@@ -285,27 +300,6 @@ async fn compare_rows(
             book: 0,
         })
         .collect())
-}
-
-fn entry<'a>(
-    days: &'a mut BTreeMap<(i32, i64), DailyRow>,
-    partner: &PartnerId,
-    day: i32,
-    kind: i64,
-) -> Result<&'a mut DailyRow, LedgerError> {
-    let empty = DailyRow {
-        stats: StatsRow {
-            partner: partner.clone(),
-            day: Day::from_number(day),
-            kind: kind_from(kind)?,
-            total: 0,
-            success: 0,
-            failed: 0,
-            expired: 0,
-        },
-        in_flight: 0,
-    };
-    Ok(days.entry((day, kind)).or_insert(empty))
 }
 
 fn whole(number: i64) -> u64 {

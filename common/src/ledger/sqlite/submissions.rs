@@ -4,16 +4,16 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use sqlx::{FromRow, SqliteConnection};
 
-use super::rows::{kind_from, lane_from, purpose_from, status_number};
+use super::rows::{kind_from, lane_from, purpose_from};
 use super::{SqliteLedger, delays, ending, frames, from_sqlx, json_rows, outbox, settling};
 use crate::broker::{Member, ReportFrame};
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
 use crate::domain::kind::MessageType;
 use crate::domain::phase::Phase;
-use crate::domain::status::Status;
+use crate::domain::report::VendorAccount;
 use crate::ledger::{
-    Claim, ClaimedCall, ClaimedMessage, Dispatch, LedgerError, Settlement, Submissions,
+    Claim, ClaimedCall, ClaimedMessage, Dispatch, Held, Hold, LedgerError, Settlement, Submissions,
 };
 
 #[async_trait]
@@ -51,10 +51,16 @@ impl Submissions for SqliteLedger {
         &self,
         kind: MessageType,
         members: &[Member],
+        why: Hold,
         due: Timestamp,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let members = members.to_vec();
+        let faulty = why == Hold::Faulty;
+        let (event, note) = match why {
+            Hold::NoRoute => ("HELD", "no usable route"),
+            Hold::Faulty => ("QUARANTINED", "working on it failed"),
+        };
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -63,7 +69,8 @@ impl Submissions for SqliteLedger {
                         .map(|member| json!([member.id.to_column(), member.attempt]))
                         .collect();
                     let held: Vec<(i64, i64)> = sqlx::query_as(
-                        "UPDATE messages SET phase = ?1, route_closed = 1 \
+                        "UPDATE messages SET phase = ?1, \
+                         route_closed = max(route_closed, ?4), poison = poison + ?5 \
                          FROM json_each(?2) j WHERE messages.message_id = j.value->>0 \
                          AND phase = ?3 AND attempt = j.value->>1 \
                          RETURNING message_id, attempt",
@@ -71,6 +78,8 @@ impl Submissions for SqliteLedger {
                     .bind(i64::from(Phase::Waiting.number()))
                     .bind(json_rows(&rows))
                     .bind(i64::from(Phase::Queued.number()))
+                    .bind(i64::from(!faulty))
+                    .bind(i64::from(faulty))
                     .fetch_all(&mut *connection)
                     .await
                     .map_err(from_sqlx)?;
@@ -81,7 +90,7 @@ impl Submissions for SqliteLedger {
                     delays::add(&mut *connection, delays::RETRY, &waiting).await?;
                     let events: Vec<_> = held
                         .iter()
-                        .map(|(id, _)| (*id, "HELD", "no usable route".into()))
+                        .map(|(id, _)| (*id, event, note.to_owned()))
                         .collect();
                     ending::add_events(connection, &events, now).await
                 })
@@ -119,16 +128,17 @@ impl Submissions for SqliteLedger {
         me: InstanceId,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<(MessageId, SubmissionId)>, LedgerError> {
-        // Walks idx_message_status from the oldest: what is in a call was accepted before what
-        // still waits, apart from retries.
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT message_id, submission_id FROM messages INDEXED BY idx_message_status \
-             WHERE status = ? AND phase = ? AND owner = ? AND claimed_at < ? \
-             AND submission_id IS NOT NULL ORDER BY message_id LIMIT ?",
+    ) -> Result<Vec<Held>, LedgerError> {
+        // The partial index holds the calls under way and nothing else. The optimizer takes it only
+        // where its condition is repeated as a literal: 3 is SUBMITTING, which a claim enters with
+        // a call and an account.
+        const { assert!(Phase::Submitting.number() == 3) };
+        let rows: Vec<(i64, i64, String)> = sqlx::query_as(
+            "SELECT message_id, submission_id, provider_account \
+             FROM messages INDEXED BY idx_message_claimed \
+             WHERE phase = 3 AND owner = ? AND claimed_at < ? AND submission_id IS NOT NULL \
+             AND provider_account IS NOT NULL ORDER BY message_id LIMIT ?",
         )
-        .bind(status_number(Status::Received))
-        .bind(i64::from(Phase::Submitting.number()))
         .bind(me.to_column())
         .bind(before.millis())
         .bind(i64::from(limit))
@@ -137,7 +147,11 @@ impl Submissions for SqliteLedger {
         .map_err(from_sqlx)?;
         Ok(rows
             .into_iter()
-            .map(|(id, call)| (MessageId::from_column(id), SubmissionId::from_column(call)))
+            .map(|(id, call, account)| Held {
+                id: MessageId::from_column(id),
+                submission: SubmissionId::from_column(call),
+                account: VendorAccount::from_stored(&account),
+            })
             .collect())
     }
 }
@@ -158,10 +172,9 @@ async fn take(
     for (attempt, ids) in by_attempt {
         sqlx::query(
             "UPDATE messages SET phase = ?1, owner = ?2, submission_id = ?3, route = ?4, \
-             provider_account = ?5, vendor_message_id = NULL, claimed_at = ?6, route_closed = 0, \
-             poison = poison + ?7 \
-             WHERE message_id IN (SELECT value FROM json_each(?8)) \
-             AND phase = ?9 AND attempt = ?10 AND valid_until > ?6",
+             provider_account = ?5, vendor_message_id = NULL, claimed_at = ?6, route_closed = 0 \
+             WHERE message_id IN (SELECT value FROM json_each(?7)) \
+             AND phase = ?8 AND attempt = ?9 AND valid_until > ?6",
         )
         .bind(i64::from(Phase::Submitting.number()))
         .bind(me.to_column())
@@ -169,7 +182,6 @@ async fn take(
         .bind(claim.route.as_str())
         .bind(claim.account.as_str())
         .bind(now.millis())
-        .bind(i64::from(claim.redelivered))
         .bind(super::intake::id_list(ids))
         .bind(i64::from(Phase::Queued.number()))
         .bind(i64::from(attempt))

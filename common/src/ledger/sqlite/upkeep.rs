@@ -17,6 +17,9 @@ use crate::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
 use crate::domain::status::Status;
 use crate::ledger::{Dispatch, LedgerError, Upkeep, Watched, WatchedStatus};
 
+/// The most rows of one other table that go with a chunk of old messages.
+const OTHERS: i64 = 2_000;
+
 #[async_trait]
 impl Upkeep for SqliteLedger {
     async fn walk(
@@ -187,27 +190,40 @@ impl Upkeep for SqliteLedger {
         now: Timestamp,
     ) -> Result<u32, LedgerError> {
         let ids = id_list(messages.iter().copied());
+        // Looked at with a reader first: most of the time every one of them has its delay, and the
+        // writer has better things to do.
+        let adrift: Vec<i64> = sqlx::query_scalar(
+            "SELECT m.message_id FROM messages m \
+             WHERE m.message_id IN (SELECT value FROM json_each(?)) AND m.phase = ? \
+             AND NOT EXISTS (SELECT 1 FROM delays d \
+                 WHERE d.message_id = m.message_id AND d.kind = ?)",
+        )
+        .bind(ids)
+        .bind(i64::from(Phase::Waiting.number()))
+        .bind(delays::RETRY)
+        .fetch_all(self.readers())
+        .await
+        .map_err(from_sqlx)?;
+        if adrift.is_empty() {
+            return Ok(0);
+        }
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
-                    let adrift: Vec<(i64, i64, i64)> = sqlx::query_as(
-                        "SELECT m.message_id, m.attempt, m.message_type FROM messages m \
-                         WHERE m.message_id IN (SELECT value FROM json_each(?)) AND m.phase = ? \
-                         AND NOT EXISTS (SELECT 1 FROM delays d \
-                             WHERE d.message_id = m.message_id AND d.kind = ?)",
+                    let added = sqlx::query(
+                        "INSERT INTO delays (message_id, kind, attempt, route_group, due) \
+                         SELECT m.message_id, ?1, m.attempt, m.message_type, ?2 FROM messages m \
+                         WHERE m.message_id IN (SELECT value FROM json_each(?3)) AND m.phase = ?4 \
+                         ON CONFLICT (message_id, kind) DO NOTHING",
                     )
-                    .bind(ids)
-                    .bind(i64::from(Phase::Waiting.number()))
                     .bind(delays::RETRY)
-                    .fetch_all(&mut *connection)
+                    .bind(now.millis())
+                    .bind(json_list(adrift))
+                    .bind(i64::from(Phase::Waiting.number()))
+                    .execute(connection)
                     .await
                     .map_err(from_sqlx)?;
-                    let rows: Vec<_> = adrift
-                        .into_iter()
-                        .map(|(id, attempt, kind)| (id, attempt, kind, now))
-                        .collect();
-                    delays::add(connection, delays::RETRY, &rows).await?;
-                    Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
+                    Ok(u32::try_from(added.rows_affected()).unwrap_or(u32::MAX))
                 })
             })
             .await
@@ -313,18 +329,33 @@ impl Upkeep for SqliteLedger {
                     // What waits for a disabled endpoint is kept as long as its messages. Ids are
                     // in order of time, so this is the head of the table; a dead letter that was
                     // sent again has its old id, but is young.
-                    sqlx::query("DELETE FROM webhooks WHERE webhook_id < ? AND created_at < ?")
-                        .bind(first_id)
-                        .bind(before.millis())
-                        .execute(&mut *connection)
-                        .await
-                        .map_err(from_sqlx)?;
+                    sqlx::query(
+                        "DELETE FROM webhooks WHERE webhook_id IN (SELECT webhook_id \
+                         FROM webhooks WHERE webhook_id < ? AND created_at < ? LIMIT ?)",
+                    )
+                    .bind(first_id)
+                    .bind(before.millis())
+                    .bind(OTHERS)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(from_sqlx)?;
                     for (statement, until) in [
-                        ("DELETE FROM dead_letters WHERE created_at < ?", before),
-                        ("DELETE FROM refresh_tokens WHERE expires_at < ?", now),
+                        (
+                            "DELETE FROM dead_letters WHERE dead_letter_id IN \
+                             (SELECT dead_letter_id FROM dead_letters \
+                              WHERE created_at < ? LIMIT ?)",
+                            before,
+                        ),
+                        (
+                            "DELETE FROM refresh_tokens WHERE token_hash IN \
+                             (SELECT token_hash FROM refresh_tokens \
+                              WHERE expires_at < ? LIMIT ?)",
+                            now,
+                        ),
                     ] {
                         sqlx::query(statement)
                             .bind(until.millis())
+                            .bind(OTHERS)
                             .execute(&mut *connection)
                             .await
                             .map_err(from_sqlx)?;

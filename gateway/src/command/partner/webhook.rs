@@ -133,7 +133,8 @@ pub(super) fn note_refused(values: &Values, url: &str) {
     let policy = AddressPolicy {
         allow_http: values.flag("webhooks.allow_http"),
         // Simulated vendors come with an endpoint on this machine.
-        allow_loopback: values.flag("webhooks.allow_loopback") || values.flag("simulator.enabled"),
+        allow_loopback: values.flag("webhooks.allow_loopback")
+            || pabal_gateway::settings::simulated(values),
     };
     if let Err(refused) = policy.endpoint(url) {
         eprintln!(
