@@ -100,7 +100,7 @@ pub enum StartError {
     #[error(transparent)]
     Webhooks(#[from] pabal_reporter::webhook::ClientError),
     /// The HTTP address cannot be listened on.
-    #[error("http.address {address}: {source}")]
+    #[error("http.address {address}: {source}; --set http.address=IP:PORT chooses another")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -183,6 +183,19 @@ impl Running {
 pub async fn start(values: &Values, services: &[Service]) -> Result<Running, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = Folder::new(values.path("data.folder"));
+    // What can be wrong with the configuration is found before anything is made or joined.
+    if settings::has_vendors(values) {
+        Vendors::configure(values, None, Arc::clone(&clock))?;
+    }
+    ReporterConfig::from_values(values)?;
+    let wanted = settings::http_address(values);
+    let listen = |source| StartError::Listen {
+        address: wanted,
+        source,
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let base = format!("http://{address}");
     let storage = Storage::own(&folder, Arc::clone(&clock)).await?;
     let stop = CancellationToken::new();
     let node = join(values, &storage, services, &stop).await?;
@@ -192,14 +205,6 @@ pub async fn start(values: &Values, services: &[Service]) -> Result<Running, Sta
     for kind in vendors.without_route() {
         tracing::warn!(%kind, "no route carries this type: its messages wait until they fail");
     }
-    let wanted = settings::http_address(values);
-    let listen = |source| StartError::Listen {
-        address: wanted,
-        source,
-    };
-    let listener = TcpListener::bind(wanted).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    let base = format!("http://{address}");
     let endpoint = simulator
         .as_ref()
         .map(|_| DemoEndpoint::new(Arc::clone(&clock)));

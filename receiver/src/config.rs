@@ -118,7 +118,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         BATCH_BODY_LIMIT,
         bytes(64 << 10, 64 << 20),
-        "4MiB",
+        "8MiB",
         "The largest body of a batch.",
     ),
     Setting::new(
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(config.auth.refresh_ttl, DAY * 30);
         assert_eq!(config.auth.refresh_grace, Duration::from_secs(30));
         assert_eq!(config.body_bytes, 256 * 1024);
-        assert_eq!(config.batch_body_bytes, 4 * 1024 * 1024);
+        assert_eq!(config.batch_body_bytes, 8 * 1024 * 1024);
         assert_eq!(config.body_deadline, Duration::from_secs(10));
         assert_eq!(config.batch_items, 1000);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use bytes::{Bytes, BytesMut};
@@ -101,6 +101,11 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 
 /// Parameters such as a charset are not looked at: JSON is UTF-8 (RFC 8259, 8.1).
 fn expect_type(headers: &HeaderMap, expected: &'static str) -> Result<(), ApiError> {
+    let encoded = headers.get(CONTENT_ENCODING);
+    if encoded.is_some_and(|coding| coding != "identity") {
+        return Err(ApiError::new(ErrorReason::UnsupportedMediaType)
+            .detail(Detail::new("Content-Encoding", "oneOf").expected("identity")));
+    }
     let given = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

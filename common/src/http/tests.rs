@@ -293,6 +293,15 @@ async fn wrong_bodies_are_refused_by_name() {
         .await
         .assert_error(415, "E001", "UNSUPPORTED_MEDIA_TYPE");
     assert_eq!(said["details"][0]["expected"], "application/json");
+    let packed = post_hello("{}").replace(
+        "application/json",
+        "application/json\r\nContent-Encoding: gzip",
+    );
+    let said = server
+        .ask(&packed)
+        .await
+        .assert_error(415, "E001", "UNSUPPORTED_MEDIA_TYPE");
+    assert_eq!(said["details"][0]["field"], "Content-Encoding");
     let said =
         server
             .ask(&get_path("/query?nam=x"))

@@ -32,7 +32,11 @@ pub(crate) async fn run(with: &Configuration, arguments: Arguments) -> Result<()
     let mut running = gateway::start(&values, &services)
         .await
         .map_err(not_started)?;
-    welcome(&running);
+    let has_demo = match "demo".parse() {
+        Ok(id) => running.node.ledger.partner(&id).await?.is_some(),
+        Err(_) => false,
+    };
+    welcome(&running, has_demo);
     let asked = tokio::select! {
         ended = running.wait() => {
             ended?;
@@ -69,7 +73,7 @@ async fn asked_to_stop() {
 }
 
 /// What a newcomer needs: where it is, and, the first time, who they are and what to paste.
-fn welcome(running: &Running) {
+fn welcome(running: &Running, has_demo: bool) {
     let base = format!("http://{}", running.address);
     println!("Pabal is ready at {base}   (API description: {base}/docs)");
     if running.simulator.is_some() {
@@ -78,6 +82,11 @@ fn welcome(running: &Running) {
         );
     }
     let Some(credentials) = &running.credentials else {
+        if has_demo && running.endpoint.is_some() {
+            println!(
+                "The demo partner is from an earlier start. `pabal partner rotate-secret demo` gives it a new secret."
+            );
+        }
         return;
     };
     let (id, secret) = (&credentials.client_id, credentials.client_secret.expose());

@@ -212,7 +212,8 @@ async fn over_the_limit_is_told_when_to_come_back_and_nothing_refused_is_kept() 
 
     let too_many = batch((0..6).map(|n| sms(&format!("batch-{n}"))));
     let answer = house.post(&partner, "/v1/messages/batch", &too_many).await;
-    answer.is_refused(429, "E003", "RATE_LIMITED");
+    answer.is_refused(400, "E001", "BATCH_TOO_LARGE");
+    assert_eq!(answer.retry_after(), None, "{answer:?}");
     answer.names(&json!({"limit": 5, "actual": 6, "unit": "ITEM"}));
 
     // A refused request has not used up its client id.

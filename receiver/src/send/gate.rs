@@ -33,13 +33,12 @@ impl FromRequestParts<Arc<Shared>> for Admitted {
 /// Takes room for `items` messages from the partner's rate.
 ///
 /// # Errors
-/// E003.
+/// E003; E001 for a batch that no waiting makes room for.
 pub(super) async fn take_room(
     receiver: &Shared,
     partner: &Partner,
     items: usize,
 ) -> Result<(), ApiError> {
-    let limited = || ApiError::new(ErrorReason::RateLimited);
     let count = u32::try_from(items).unwrap_or(u32::MAX);
     let per_second = partner.per_second;
     let room = receiver
@@ -48,9 +47,9 @@ pub(super) async fn take_room(
         .take(&partner.id, Meter::Messages, per_second, count);
     match room.await {
         Room::Granted => Ok(()),
-        Room::Wait(wait) => Err(limited().retry_after(wait)),
+        Room::Wait(wait) => Err(ApiError::new(ErrorReason::RateLimited).retry_after(wait)),
         // Waiting would not help: the partner must send less at once.
-        Room::TooMany => Err(limited().detail(
+        Room::TooMany => Err(ApiError::new(ErrorReason::BatchTooLarge).detail(
             Detail::new("messages", "maxPerSecond")
                 .limit(u64::from(per_second))
                 .actual(u64::from(count))

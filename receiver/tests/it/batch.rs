@@ -217,7 +217,7 @@ async fn what_is_no_batch_is_refused_whole() {
         answer.is_refused(400, "E001", reason);
         answer.names(field);
     }
-    let large = format!(r#"{{"messages": ["{}"]}}"#, "x".repeat(4 << 20));
+    let large = format!(r#"{{"messages": ["{}"]}}"#, "x".repeat(8 << 20));
     let answer = house.post_text("/v1/messages/batch", &token, large).await;
     answer.is_refused(413, "E001", "BODY_TOO_LARGE");
 }

@@ -213,7 +213,9 @@ async fn a_batch_beyond_a_whole_seconds_rate_is_told_that_it_is_too_large() {
     let answer = house
         .post("/v1/messages/batch", &house.token(&partner), &batch)
         .await;
-    answer.is_refused(429, "E003", "RATE_LIMITED");
+    // No waiting makes room for it, so nothing says when to come again.
+    answer.is_refused(400, "E001", "BATCH_TOO_LARGE");
+    assert_eq!(answer.retry_after(), None);
     let detail = &answer.body["details"][0];
     assert_eq!(
         (&detail["limit"], &detail["actual"]),

@@ -242,7 +242,7 @@ async fn a_report_the_ledger_refuses_is_given_up_alone() {
 
 #[tokio::test]
 async fn a_process_that_acts_as_dead_applies_nothing() {
-    let lease = Duration::from_millis(300);
+    let lease = Duration::from_millis(1_500);
     let world = World::with_lease(Config::default(), lease).await;
     let id = world.sent("v1").await;
     world
