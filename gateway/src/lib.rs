@@ -3,6 +3,7 @@
 
 pub mod endpoint;
 pub mod gateway;
+mod house;
 pub mod openapi;
 pub mod partners;
 pub mod settings;

@@ -282,6 +282,14 @@ async fn delete_acked(writer: Writer, mut finished: mpsc::Receiver<Done>) {
     }
 }
 
+/// A frame on its way into a hand.
+struct Taken {
+    id: i64,
+    body: Bytes,
+    /// It was in a hand of this process before.
+    returned: bool,
+}
+
 struct EmbeddedSubscription {
     broker: EmbeddedBroker,
     queue: Arc<Queue>,
@@ -297,12 +305,12 @@ impl Subscription for EmbeddedSubscription {
             tokio::pin!(arrived);
             // Listening begins before looking: what arrives in between is not missed.
             arrived.as_mut().enable();
-            if let Some((id, body)) = self.take() {
-                let redelivered = id < 0 || id.abs() <= self.broker.before_start;
+            if let Some(Taken { id, body, returned }) = self.take() {
+                let redelivered = returned || id <= self.broker.before_start;
                 return Some(Box::new(Frame {
                     broker: self.broker.clone(),
                     queue: Arc::clone(&self.queue),
-                    id: id.abs(),
+                    id,
                     body,
                     redelivered,
                     kept: true,
@@ -318,15 +326,16 @@ impl Subscription for EmbeddedSubscription {
 }
 
 impl EmbeddedSubscription {
-    /// The first frame in memory. Its id is negative if it was given back.
-    fn take(&self) -> Option<(i64, Bytes)> {
+    /// The first frame in memory; what was given back goes first.
+    fn take(&self) -> Option<Taken> {
         let mut state = self.queue.state();
-        let taken = match state.returned.pop_first() {
-            Some((id, body)) => (-id, body),
-            None => state.ahead.pop_front()?,
+        let returned = state.returned.pop_first();
+        let (returned, (id, body)) = match returned {
+            Some(frame) => (true, frame),
+            None => (false, state.ahead.pop_front()?),
         };
         state.ready -= 1;
-        Some(taken)
+        Some(Taken { id, body, returned })
     }
 
     /// Reads more frames from the file; whether there is anything in memory now.
