@@ -15,6 +15,7 @@
 //! | [`relay`], [`breaker`] | from the outbox to the broker, and when to stop trying |
 //! | [`rounds`], [`deadline`] | loops that keep time; answers that come in time, or not |
 //! | [`supervisor`] | the parts of a service, none of which may end alone |
+//! | [`process`] | a process that runs services: start, back-ends, what it serves, the order of its stop |
 //! | [`telemetry`], [`config`], [`clock`] | logs, metrics and traces; settings; time |
 
 pub mod access;
@@ -30,6 +31,7 @@ pub mod http;
 pub mod instance;
 pub mod ledger;
 pub mod node;
+pub mod process;
 pub mod quota;
 pub mod relay;
 pub mod rounds;

@@ -69,8 +69,15 @@ impl Node {
             clock,
             keyring,
         } = ports;
-        let instance =
-            Instance::join(ledger.clone(), broker.clone(), clock.clone(), role, lease).await?;
+        let instance = Instance::join(
+            ledger.clone(),
+            broker.clone(),
+            clock.clone(),
+            role,
+            lease,
+            readiness.part("lease renewals"),
+        )
+        .await?;
         let relay = Relay::new(
             ledger.clone(),
             broker.clone(),

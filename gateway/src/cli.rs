@@ -1,13 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
-
 use clap::{Args, Parser, Subcommand};
 use pabal_common::config::Values;
+use pabal_common::process::{Arguments, Failure};
 use pabal_gateway::settings;
 
-use crate::command::{self, Failure};
+use crate::command;
 
 /// Pabal, a messaging gateway: one HTTP API to SMS, LMS, MMS, Kakao, Naver TalkTalk and RCS.
 ///
@@ -33,15 +31,11 @@ Examples:
 
 Exit codes: 0 done, 1 failed or (reconcile, demo) not as expected, 2 wrong use or configuration.";
 
-/// Where settings come from, the later winning: defaults, file, PABAL_… variables, --set.
+/// Where settings come from, and where they lead.
 #[derive(Args, Clone)]
 pub(crate) struct Configuration {
-    /// A TOML file with settings, `[[account]]` and `[[route]]` tables
-    #[arg(long, short, global = true, env = "PABAL_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One setting, e.g. --set sender.call_limit=20s; may be repeated
-    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
-    set: Vec<(String, String)>,
+    #[command(flatten)]
+    arguments: Arguments,
 }
 
 #[derive(Subcommand)]
@@ -70,45 +64,36 @@ enum Command {
     Config(command::config::Arguments),
     /// The OpenAPI description of the HTTP API
     Openapi,
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| "expected KEY=VALUE, as in http.address=0.0.0.0:8080".to_owned())?;
-    Ok((key.trim().to_owned(), value.to_owned()))
+    /// One port in front of services that are processes of their own, for trying a cluster out
+    Front(command::front::Arguments),
+    /// Ask a service whether it is ready; exit code 0 if it is
+    Health(command::health::Arguments),
+    /// Run a cluster on private back-ends, let one part after the other fail, check the books
+    Chaos(command::chaos::Arguments),
 }
 
 impl Configuration {
     /// Reads the settings in force.
     pub(crate) fn load(&self) -> Result<Values, Failure> {
-        let file = match &self.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::usage(format!("configuration file {}: {error}", path.display()))
-                })?;
-                Some((path.clone(), text))
-            }
-            None => None,
-        };
-        settings::load(file, std::env::vars(), &self.set)
+        let (file, flags) = (self.arguments.file()?, self.arguments.flags());
+        settings::load(file, std::env::vars(), flags)
             .map_err(|error| Failure::usage(format!("configuration:\n{error}")))
     }
 
     /// The same with more settings on top.
     pub(crate) fn with(&self, more: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut configuration = self.clone();
-        configuration.set.extend(more);
-        configuration
+        Self {
+            arguments: self.arguments.with(more),
+        }
     }
 }
 
 /// Runs the command line.
-pub(crate) async fn run() -> ExitCode {
+pub(crate) async fn run() -> Result<(), Failure> {
     let cli = Cli::parse();
     let serve = || Command::Serve(command::serve::Arguments::default());
     let with = &cli.configuration;
-    let done = match cli.command.unwrap_or_else(serve) {
+    match cli.command.unwrap_or_else(serve) {
         Command::Serve(arguments) => command::serve::run(with, arguments).await,
         Command::Demo(arguments) => command::demo::run(with, arguments).await,
         Command::Partner(what) => command::partner::run(with, what).await,
@@ -118,10 +103,9 @@ pub(crate) async fn run() -> ExitCode {
         Command::Ledger(what) => command::ledger::run(with, what).await,
         Command::Reconcile(arguments) => command::reconcile::run(with, arguments).await,
         Command::Config(arguments) => command::config::run(with, &arguments),
+        Command::Front(arguments) => command::front::run(arguments).await,
+        Command::Health(arguments) => command::health::run(arguments).await,
+        Command::Chaos(arguments) => command::chaos::run(arguments).await,
         Command::Openapi => command::openapi::run(with).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
     }
 }

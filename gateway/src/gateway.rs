@@ -9,30 +9,23 @@ use axum::Router;
 use pabal_common::clock::{Clock, SystemClock};
 use pabal_common::config::{ConfigError, Values};
 use pabal_common::crypto::{Sealer, SecretHasher};
-use pabal_common::http;
-use pabal_common::http::health::{self, Readiness};
-use pabal_common::instance::{JoinError, LeaseLost};
+use pabal_common::http::health::Readiness;
 use pabal_common::ledger::LedgerError;
-use pabal_common::node::{Node, Ports};
-use pabal_common::quota::LocalQuota;
-use pabal_common::relay::RelayConfig;
-use pabal_common::telemetry;
+use pabal_common::node::Node;
+pub use pabal_common::process::Stopped;
+use pabal_common::process::{self, Backends, Failure, Floor, Folder, Process};
+use pabal_provider::config::{VendorError, Vendors, can_be_asked};
 use pabal_receiver::Receiver;
 use pabal_reporter::config::Askable;
 use pabal_reporter::{Reporter, ReporterConfig};
 use pabal_simulator::{Simulator, SimulatorConfig};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::endpoint::{self, DemoEndpoint};
-use crate::house::House;
-use crate::openapi;
 use crate::partners::{self, AddError, Application, Credentials};
-use crate::settings;
-use crate::storage::{Folder, Storage, StorageError};
-use crate::vendors::{VendorError, Vendors};
+use crate::{openapi, settings, vendors};
 
 /// A service that can be chosen with `--services`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,15 +68,12 @@ impl Service {
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The process cannot: its settings, its address, its back-ends, its place in the ledger.
+    #[error(transparent)]
+    Process(#[from] process::StartError),
     /// A setting's value its meaning does not allow.
     #[error("configuration:\n{0}")]
     Configuration(#[from] ConfigError),
-    /// The data folder cannot be used.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The ledger does not let it join.
-    #[error(transparent)]
-    Join(#[from] JoinError),
     /// The vendors cannot be used as configured.
     #[error(transparent)]
     Vendors(#[from] VendorError),
@@ -93,31 +83,27 @@ pub enum StartError {
     /// The webhook client cannot be built.
     #[error(transparent)]
     Webhooks(#[from] pabal_reporter::webhook::ClientError),
-    /// The HTTP address cannot be listened on.
-    #[error("http.address {address}: {source}; --set http.address=IP:PORT chooses another")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
     /// The demo partner cannot be added.
     #[error("demo partner: {0}")]
     DemoPartner(#[from] AddError),
     /// The ledger does not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// It was asked to stop while it still waited for a server.
+    #[error("stopped before the start was done")]
+    Stopped,
 }
 
-/// Why the gateway stopped by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum Stopped {
-    /// It may no longer act.
-    #[error(transparent)]
-    Lease(#[from] LeaseLost),
-    /// A service ended although nobody asked it to.
-    #[error("{0} ended unexpectedly; see the log")]
-    Service(&'static str),
+impl StartError {
+    /// The end of the program: what is wrong with the configuration is wrong use.
+    pub fn failure(&self) -> Failure {
+        let is_wrong_use = match self {
+            Self::Process(error) => error.is_wrong_use(),
+            Self::Configuration(_) | Self::Vendors(_) => true,
+            _ => false,
+        };
+        Failure::of(self, is_wrong_use)
+    }
 }
 
 /// A running gateway.
@@ -155,7 +141,7 @@ impl Running {
             .unwrap_or(Err(Stopped::Service("the gateway")))
     }
 
-    /// Drains and stops: nothing is lost. Takes no longer than ten seconds.
+    /// Drains and stops: nothing is lost. Takes no longer than the settings allow.
     ///
     /// # Errors
     /// [`Stopped`], if it had stopped by itself.
@@ -170,35 +156,37 @@ impl Running {
     }
 }
 
-/// Starts these services on the configured data folder.
+/// Starts these services on the configured back-ends.
 ///
 /// # Errors
 /// [`StartError`]; nothing runs then.
 pub async fn start(values: &Values, services: &[Service]) -> Result<Running, StartError> {
+    start_until(values, services, CancellationToken::new()).await
+}
+
+/// The same, to be stopped by `stop`, also while it still waits for a server.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then.
+pub async fn start_until(
+    values: &Values,
+    services: &[Service],
+    stop: CancellationToken,
+) -> Result<Running, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let folder = Folder::new(values.path("data.folder"));
     // What can be wrong with the configuration is found before anything is made or joined.
     if settings::has_vendors(values) {
-        Vendors::configure(values, None, Arc::clone(&clock))?;
+        vendors::configure(values, None, Arc::clone(&clock))?;
     }
     ReporterConfig::from_values(values)?;
-    let wanted = settings::http_address(values);
-    let listen = |source| StartError::Listen {
-        address: wanted,
-        source,
-    };
-    let listener = TcpListener::bind(wanted).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let opened = Process::open(values, &role(services), &stop).await?;
+    let mut process = opened.ok_or(StartError::Stopped)?;
+    let (node, address) = (process.node.clone(), process.address);
     let base = format!("http://{address}");
-    let storage = Storage::own(&folder, Arc::clone(&clock)).await?;
-    let stop = CancellationToken::new();
-    let node = join(values, &storage, services, &stop).await?;
     let vendors_stop = CancellationToken::new();
-    let simulator = simulator(values, &folder, &vendors_stop).await?;
-    let vendors = Vendors::configure(values, simulator.as_deref(), Arc::clone(&clock))?;
-    for kind in vendors.without_route() {
-        tracing::warn!(%kind, "no route carries this type: its messages wait until they fail");
-    }
+    let simulator = simulator(values, &vendors_stop).await?;
+    let vendors = vendors::configure(values, simulator.as_deref(), Arc::clone(&clock))?;
+    vendors.warn_without_route();
     let endpoint = simulator
         .as_ref()
         .map(|_| DemoEndpoint::new(Arc::clone(&clock)));
@@ -211,17 +199,15 @@ pub async fn start(values: &Values, services: &[Service]) -> Result<Running, Sta
     };
     let parts = Parts::new(values, services, &node, vendors, simulator.is_some())?;
     let router = parts.router(endpoint.as_ref());
-    let house = House {
-        listener,
-        router,
-        parts,
-        storage,
-        simulator: simulator.clone(),
-        vendors_stop,
-        values: values.clone(),
-        node: node.clone(),
-    };
-    let ended = tokio::spawn(house.keep(stop.clone()));
+    parts.run_in(&mut process);
+    if let Some(simulator) = simulator.clone() {
+        process.run(Floor::Exits, "simulated vendors", |token| async move {
+            token.cancelled().await;
+            vendors_stop.cancel();
+            simulator.stopped().await;
+        });
+    }
+    let ended = tokio::spawn(process.keep(router));
     Ok(Running {
         address,
         credentials,
@@ -238,43 +224,24 @@ pub async fn start(values: &Values, services: &[Service]) -> Result<Running, Sta
 /// # Errors
 /// [`StartError`].
 pub async fn describe(values: &Values) -> Result<utoipa::openapi::OpenApi, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = Folder::new(values.path("data.folder"));
-    let storage = Storage::own(&folder, Arc::clone(&clock)).await?;
-    let node = join(values, &storage, &Service::ALL, &CancellationToken::new()).await?;
-    let vendors = Vendors::configure(values, None, clock)?;
+    let readiness = Readiness::new(CancellationToken::new());
+    let backends = Backends::embedded(folder);
+    let (_storage, node) =
+        process::join(values, &backends, &role(&Service::ALL), readiness).await?;
+    let vendors = vendors::configure(values, None, Arc::new(SystemClock))?;
     let parts = Parts::new(values, &Service::ALL, &node, vendors, false)?;
     Ok(openapi::describe(parts.described()))
 }
 
-async fn join(
-    values: &Values,
-    storage: &Storage,
-    services: &[Service],
-    stop: &CancellationToken,
-) -> Result<Node, StartError> {
-    let ports = Ports {
-        ledger: Arc::new(storage.ledger.clone()),
-        broker: Arc::new(storage.broker.clone()),
-        quota: Arc::new(LocalQuota::new()),
-        clock: Arc::new(SystemClock),
-        keyring: Arc::clone(&storage.keyring),
-    };
-    let role: Vec<&str> = services.iter().map(|service| service.name()).collect();
-    let node = Node::join(
-        ports,
-        &role.join(","),
-        settings::lease(values),
-        RelayConfig::default(),
-        Readiness::new(stop.clone()),
-    )
-    .await?;
-    Ok(node)
+/// How the ledger knows a process that runs these services.
+fn role(services: &[Service]) -> String {
+    let names: Vec<&str> = services.iter().map(|service| service.name()).collect();
+    names.join(",")
 }
 
 async fn simulator(
     values: &Values,
-    folder: &Folder,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Simulator>>, StartError> {
     if !settings::simulated(values) {
@@ -283,6 +250,9 @@ async fn simulator(
         }
         return Ok(None);
     }
+    let folder = Folder::new(values.path("data.folder"));
+    // Its record is there, also where the ledger is elsewhere.
+    folder.make().map_err(process::StartError::from)?;
     let config = SimulatorConfig {
         record: Some(folder.simulator_record()),
         ..SimulatorConfig::default()
@@ -304,7 +274,7 @@ async fn demo_partner(
         Err(_) => return Ok(None),
     };
     let url = format!("{base}{}", endpoint::PATH);
-    if let Some(mut partner) = node.ledger.partner(&id).await? {
+    if let Some(partner) = node.ledger.partner(&id).await? {
         if let Ok(secret) = sealer.open_secret(id.as_str(), &partner.webhook.secret)
             && let Ok(secret) = String::from_utf8(secret).unwrap_or_default().parse()
         {
@@ -317,8 +287,9 @@ async fn demo_partner(
             .as_deref()
             .is_some_and(|old| old.ends_with(endpoint::PATH));
         if ours && partner.webhook.url.as_deref() != Some(&url) {
-            partner.webhook.url = Some(url);
-            node.ledger.update_partner(&partner).await?;
+            let mut moved = partner.clone();
+            moved.webhook.url = Some(url);
+            node.ledger.update_partner(&partner, &moved).await?;
         }
         return Ok(None);
     }
@@ -342,13 +313,13 @@ async fn demo_partner(
 }
 
 /// The chosen services, built and not yet running.
-pub(crate) struct Parts {
-    pub(crate) node: Node,
-    pub(crate) receiver: Option<Receiver>,
-    pub(crate) reporter: Option<Reporter>,
-    pub(crate) webhook_receiver: Option<pabal_webhook_receiver::Config>,
-    pub(crate) sender: Option<pabal_sender::Config>,
-    pub(crate) vendors: Vendors,
+struct Parts {
+    node: Node,
+    receiver: Option<Receiver>,
+    reporter: Option<Reporter>,
+    webhook_receiver: Option<pabal_webhook_receiver::Config>,
+    sender: Option<pabal_sender::Config>,
+    vendors: Vendors,
 }
 
 impl Parts {
@@ -365,11 +336,7 @@ impl Parts {
             // The demo endpoint is on this machine.
             config.webhooks.addresses.allow_loopback |= simulated;
             let adapters = vendors.adapters.clone();
-            config.reports.askable = Askable::by(move |account| {
-                adapters
-                    .get(account)
-                    .is_some_and(|vendor| vendor.capabilities().can_be_asked)
-            });
+            config.reports.askable = Askable::by(move |account| can_be_asked(&adapters, account));
             Some(Reporter::new(node.clone(), config)?)
         } else {
             None
@@ -386,7 +353,7 @@ impl Parts {
         })
     }
 
-    pub(crate) fn webhook_vendors(&self) -> pabal_webhook_receiver::Vendors {
+    fn webhook_vendors(&self) -> pabal_webhook_receiver::Vendors {
         pabal_webhook_receiver::Vendors::new(self.vendors.adapters.values().cloned())
     }
 
@@ -403,10 +370,7 @@ impl Parts {
     }
 
     fn router(&self, endpoint: Option<&DemoEndpoint>) -> Router {
-        let mut router = openapi::with_documentation(self.described())
-            .merge(health::healthz())
-            .merge(health::readyz(self.node.readiness.clone()))
-            .merge(health::metrics(telemetry::prometheus()));
+        let mut router = openapi::with_documentation(self.described());
         if let Some(config) = &self.webhook_receiver {
             router = router.merge(pabal_webhook_receiver::router(
                 self.node.clone(),
@@ -417,6 +381,31 @@ impl Parts {
         if let Some(endpoint) = endpoint {
             router = router.merge(endpoint.router());
         }
-        http::finish(router)
+        router
+    }
+
+    /// Starts each service on its floor.
+    fn run_in(self, process: &mut Process) {
+        let webhook_vendors = self.webhook_vendors();
+        let (node, vendors) = (self.node, self.vendors);
+        if let Some(config) = self.webhook_receiver {
+            let node = node.clone();
+            process.run(Floor::Intake, "webhook-receiver", |token| {
+                pabal_webhook_receiver::run(node, webhook_vendors, config, token)
+            });
+        }
+        if let Some(config) = self.sender {
+            process.run(Floor::Intake, "sender", |token| {
+                pabal_sender::run(node, vendors.routes, vendors.adapters, config, token)
+            });
+        }
+        if let Some(receiver) = self.receiver {
+            process.run(Floor::Work, "receiver", |token| async move {
+                receiver.run(token).await;
+            });
+        }
+        if let Some(reporter) = self.reporter {
+            process.run(Floor::Work, "reporter", |token| reporter.run(token));
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use pabal_common::clock::Timestamp;
+use pabal_common::domain::event::EventKind;
 use pabal_common::domain::kind::Lane;
 use pabal_common::domain::phase::Phase;
 use pabal_common::ledger::{EventRow, MessageView};
@@ -132,7 +133,7 @@ enum Place {
 
 impl Place {
     fn of(event: &str) -> Self {
-        match event == "STRAY_REPORT" || event.starts_with("WEBHOOK_") {
+        match EventKind::parse(event).is_some_and(EventKind::is_afterwards) {
             true => Self::Afterwards,
             false => Self::Unusual,
         }
@@ -156,7 +157,7 @@ fn claimed(view: &MessageView, events: &[EventRow], at: Timestamp) -> String {
     // The row's own count may have moved on since; every attempt before this one left an event.
     let before = events
         .iter()
-        .filter(|event| event.kind == "RETRY" && event.at < at)
+        .filter(|event| event.kind == EventKind::Retry.name() && event.at < at)
         .count();
     let mut parts = Vec::new();
     parts.extend(view.route.as_ref().map(|route| format!("route {route}")));

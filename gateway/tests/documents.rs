@@ -14,27 +14,30 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use documents::house::{
-    all_documents, arguments_of, help_of, is_defined, is_in_the_house, is_setting, read, root,
-    section,
+    all_documents, arguments_of, faults, help_of, is_defined, is_in_the_house, is_setting,
+    is_variable, read, root, script_of, section,
 };
-use documents::markdown::{code_of, headings, slug, spans_of};
+use documents::markdown::{blocks_of, code_of, headings, slug, spans_of};
 use documents::tables::with_fresh_tables;
 use pabal_common::domain::reason::Reason;
 use pabal_gateway::settings;
 
 /// Where each generated table stands.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 11] = [
     ("README.md", "fields"),
     ("README.md", "codes"),
     ("README.md", "simulator"),
     ("docs/configuration.md", "settings"),
     ("docs/simulator.md", "simulator"),
     ("docs/partner-guide.md", "fields"),
+    ("docs/partner-guide.md", "limits"),
     ("docs/partner-guide.md", "errors"),
     ("docs/partner-guide.ko.md", "fields.ko"),
+    ("docs/partner-guide.ko.md", "limits.ko"),
     ("docs/partner-guide.ko.md", "errors.ko"),
 ];
-const GUIDES: [(&str, &str); 2] = [
+const GUIDES: [(&str, &str); 3] = [
+    ("docs/DEPLOYMENT.md", "docs/DEPLOYMENT.ko.md"),
     ("docs/partner-guide.md", "docs/partner-guide.ko.md"),
     ("docs/operator-guide.md", "docs/operator-guide.ko.md"),
 ];
@@ -114,6 +117,91 @@ fn every_command_in_a_document_exists_with_the_options_it_is_given() {
 }
 
 #[test]
+fn every_script_in_a_document_exists_and_knows_the_words_it_is_given() {
+    let mut seen = 0;
+    for document in all_documents() {
+        for line in code_of(&read(&document)) {
+            let Some((script, words)) = script_of(&line) else {
+                continue;
+            };
+            assert!(
+                root().join(&script).exists(),
+                "{document}: {script} is not there"
+            );
+            let text = read(&script);
+            let is_option = |word: &&String| word.starts_with("--") && word.len() > 2;
+            for word in words
+                .first()
+                .into_iter()
+                .chain(words.iter().filter(is_option))
+            {
+                assert!(text.contains(word), "{document}: `{line}`: no {word}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen} scripts were found");
+}
+
+#[test]
+fn every_example_of_a_configuration_file_can_be_loaded() {
+    let mut seen = 0;
+    for document in all_documents() {
+        for block in blocks_of(&read(&document), "toml") {
+            let file = Some((document.clone().into(), block));
+            if let Err(error) = settings::load(file, std::iter::empty(), &[]) {
+                panic!("{document}: {error}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 3, "only {seen} examples were found");
+}
+
+#[test]
+fn every_variable_named_in_a_document_means_something() {
+    let is_part = |c: char| c.is_ascii_uppercase() || c == '_';
+    for document in all_documents() {
+        let text = read(&document);
+        for rest in text.split("PABAL_").skip(1) {
+            let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+            let name = format!("PABAL_{}", &rest[..end]);
+            assert!(is_variable(&name), "{document}: no variable {name}");
+        }
+    }
+}
+
+#[test]
+fn every_complaint_has_a_fault_a_test_or_a_reason() {
+    let text = read("docs/RELIABILITY.md");
+    let (_, complaints) = text.split_once("\n## The seventeen complaints\n").unwrap();
+    let known = faults();
+    let complaints: Vec<&str> = complaints.split("\n### ").skip(1).collect();
+    assert_eq!(complaints.len(), 17);
+    for (number, complaint) in (1..).zip(complaints) {
+        assert!(
+            complaint.starts_with(&format!("{number}. ")),
+            "{number}: {complaint}"
+        );
+        let points: Vec<&str> = complaint.split("\n- ").skip(1).collect();
+        assert!(!points.is_empty(), "{number}: nothing shows it");
+        for point in points {
+            let spans = spans_of(point);
+            match point.split_once(": ").unwrap().0 {
+                "Faults" => spans
+                    .iter()
+                    .for_each(|name| assert!(known.contains(name), "{number}: no fault {name}")),
+                "Tests" => spans.iter().for_each(|name| {
+                    assert!(name.contains(".rs::"), "{number}: {name} is no test");
+                }),
+                "Reason" => {}
+                other => panic!("{number}: what is {other}?"),
+            }
+        }
+    }
+}
+
+#[test]
 fn every_setting_named_in_a_document_exists() {
     let sections: BTreeSet<&str> = settings::ALL
         .iter()
@@ -128,8 +216,9 @@ fn every_setting_named_in_a_document_exists() {
                 && key
                     .chars()
                     .all(|c| c.is_ascii_lowercase() || c == '.' || c == '_');
-            // A file of the data folder that is called like a setting.
-            if is_key && key != "simulator.record" {
+            // Files of the data folder that are called like settings.
+            let is_file = ["keys.json", "ledger.mark", "simulator.record"].contains(&key);
+            if is_key && !is_file {
                 assert!(is_setting(key), "{document}: no setting {key}");
             }
         }
@@ -137,7 +226,7 @@ fn every_setting_named_in_a_document_exists() {
 }
 
 #[test]
-fn the_operator_guides_list_every_metric_and_no_other() {
+fn the_operator_guides_list_every_metric_and_no_document_names_another() {
     let source = read("common/src/telemetry/metric.rs");
     let measured: BTreeSet<String> = source
         .split('"')
@@ -152,7 +241,9 @@ fn the_operator_guides_list_every_metric_and_no_other() {
             .map(ToOwned::to_owned)
             .collect();
         assert_eq!(listed, measured, "{document}");
-        for span in spans_of(&text) {
+    }
+    for document in all_documents() {
+        for span in spans_of(&read(&document)) {
             let is_metric = span.starts_with("pabal_") && !span.contains('=');
             assert!(
                 !is_metric || measured.contains(&span),

@@ -9,6 +9,7 @@ use pabal_common::crypto::{Sealer, SecretHasher};
 use pabal_common::domain::id::MessageId;
 use pabal_common::domain::reason::Reason;
 use pabal_common::domain::status::Status;
+use pabal_common::process;
 use pabal_gateway::gateway::{self, Running, Service, StartError};
 use pabal_gateway::partners::{self, Application, Credentials};
 use pabal_gateway::settings;
@@ -39,7 +40,10 @@ async fn after_a_backup_was_restored_nothing_is_sent_a_second_time() {
 
     copy(backup.path(), folder.path());
     let refused = start(folder.path(), &[]).await.unwrap_err();
-    assert!(matches!(refused, StartError::Join(_)), "{refused}");
+    assert!(
+        matches!(refused, StartError::Process(process::StartError::Join(_))),
+        "{refused}"
+    );
     assert!(
         refused.to_string().contains("pabal ledger restored"),
         "{refused}"

@@ -9,4 +9,5 @@ pub use provider::{
     Outgoing, PollError, Polled, ProbeError, Provider, ReportPath,
 };
 pub mod adapter;
+pub mod config;
 pub mod route;

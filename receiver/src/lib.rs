@@ -23,7 +23,8 @@ mod send;
 
 pub use config::{AuthConfig, Config, SETTINGS};
 pub use message::{
-    AttachmentRequest, ButtonKind, ButtonRequest, ButtonRules, ChannelRequest, FIELD_TABLE, Field,
-    Link, MessageRequest, Presence, TemplateRequest, button_rules, presence,
+    AttachmentRequest, ButtonKind, ButtonRequest, ButtonRules, ChannelRequest, FIELD_LIMITS,
+    FIELD_TABLE, Field, FieldLimit, Link, MessageRequest, Presence, TemplateRequest, button_rules,
+    presence,
 };
 pub use receiver::Receiver;

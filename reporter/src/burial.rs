@@ -54,7 +54,7 @@ pub(crate) async fn bury(node: &Node, letters: &[NewDeadLetter]) -> Option<()> {
         return None;
     }
     for letter in letters {
-        metric::dead_letter(letter.kind.name());
+        metric::dead_letter(letter.kind);
         tracing::error!(
             id = %letter.id,
             kind = letter.kind.name(),

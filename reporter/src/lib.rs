@@ -14,5 +14,14 @@ mod reporter;
 pub mod retention;
 pub mod webhook;
 
+use pabal_common::config::Setting;
+
 pub use config::SETTINGS;
 pub use reporter::{Reporter, ReporterConfig};
+
+/// Every setting of the reporter, part by part.
+pub const ALL_SETTINGS: &[&[Setting]] = &[
+    config::SETTINGS,
+    webhook::config::SETTINGS,
+    query::config::SETTINGS,
+];

@@ -176,10 +176,12 @@ impl Patrol {
         count
     }
 
-    /// How many messages one look may see.
+    /// How many messages one look may see: this process's share. Every reporter walks over all of
+    /// them, and together they may not read more than one alone.
     fn budget(&self) -> u32 {
         let period = u32::try_from(self.config.patrol_period.as_millis()).unwrap_or(u32::MAX);
-        let rows = u64::from(self.config.patrol_rows) * u64::from(period) / 1_000;
+        let reporters = self.node.instance.live_with_role("reporter").max(1) as u64;
+        let rows = u64::from(self.config.patrol_rows) * u64::from(period) / 1_000 / reporters;
         u32::try_from(rows).unwrap_or(u32::MAX).max(2)
     }
 
@@ -275,6 +277,10 @@ impl Patrol {
             }
         };
         for queue in doubted {
+            // While its frames cannot be published the outbox has them: they are not lost.
+            if self.node.relay.admit_to(queue).is_err() {
+                continue;
+            }
             let ready = in_time(self.node.broker.ready(queue)).await;
             let of_queue = taken.iter().find(|one| one.queue == queue);
             let state = QueueState {

@@ -367,6 +367,12 @@ async fn wrong_questions_name_the_field() {
             "UNKNOWN_MESSAGE_TYPE",
             "type",
         ),
+        (
+            "/v1/messages/%ff".to_owned(),
+            400,
+            "INVALID_VALUE",
+            "messageId",
+        ),
         (format!("{dead}?cursor=x"), 400, "INVALID_CURSOR", "cursor"),
         (format!("{dead}?limit=0"), 400, "INVALID_VALUE", "limit"),
         (format!("{dead}?limit=101"), 400, "INVALID_VALUE", "limit"),
@@ -509,8 +515,9 @@ async fn a_replay_says_what_is_wrong_with_it() {
         (
             json!({"ids": ["x"], "from": from}),
             "FIELD_NOT_ALLOWED",
-            "ids",
+            "from",
         ),
+        (json!({"ids": ["x"], "to": to}), "FIELD_NOT_ALLOWED", "to"),
         (json!({"ids": []}), "INVALID_VALUE", "ids"),
         (json!({"ids": vec!["x"; 101]}), "INVALID_VALUE", "ids"),
         (json!({"all": true}), "UNKNOWN_FIELD", "all"),
@@ -518,7 +525,11 @@ async fn a_replay_says_what_is_wrong_with_it() {
         let path = "/v1/webhooks/dead-letters/replay";
         let refused = desk.post(&acme, path, body.clone()).await;
         assert_eq!(refused.error(), (400, "E001", reason), "{body}");
-        assert_eq!(refused.body["details"][0]["field"], field, "{body}");
+        let detail = &refused.body["details"][0];
+        assert_eq!(detail["field"], field, "{body}");
+        if ["MISSING_FIELD", "FIELD_NOT_ALLOWED"].contains(&reason) {
+            assert_eq!(detail["expected"], "either ids, or from and to", "{body}");
+        }
     }
 }
 
@@ -548,15 +559,30 @@ async fn every_route_is_described() {
     );
     let (_, api) = routes.split_for_parts();
     let api = serde_json::to_value(&api).unwrap();
-    for (path, method) in [
-        ("/v1/messages/{messageId}", "get"),
-        ("/v1/messages", "get"),
-        ("/v1/stats/daily", "get"),
-        ("/v1/webhooks/dead-letters", "get"),
-        ("/v1/webhooks/dead-letters/replay", "post"),
+    for (path, method, id) in [
+        ("/v1/messages/{messageId}", "get", "getMessage"),
+        ("/v1/messages", "get", "findMessageByClientId"),
+        ("/v1/stats/daily", "get", "getDailyStatistics"),
+        ("/v1/webhooks/dead-letters", "get", "listDeadLetters"),
+        (
+            "/v1/webhooks/dead-letters/replay",
+            "post",
+            "replayDeadLetters",
+        ),
     ] {
         let described = &api["paths"][path][method];
-        assert!(described["responses"]["200"].is_object(), "{path}");
+        assert_eq!(described["operationId"], id);
+        let of_body: &[&str] = match method {
+            "post" => &["408", "413", "415"],
+            _ => &[],
+        };
+        let always = ["200", "400", "401", "403", "404", "429", "500", "503"];
+        for status in always.iter().chain(of_body) {
+            assert!(
+                described["responses"][status].is_object(),
+                "{path} {status}"
+            );
+        }
         assert!(described["security"].is_array(), "{path}");
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pabal_common::batch::BatchError;
 use pabal_common::broker::Member;
+use pabal_common::crypto::SealError;
 use pabal_common::domain::id::SubmissionId;
 use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::message::Content;
@@ -20,6 +21,9 @@ use crate::verdict::{self, Circumstances};
 
 /// A message that was quarantined this often is given up.
 const POISONED: u16 = 5;
+/// How long a message waits that this process cannot open: long enough to be seen in the log, short
+/// enough for another to send it in time.
+const SEALED_ELSEWHERE: Duration = Duration::from_secs(5);
 /// How long to wait before recording an outcome again when the ledger does not answer.
 const SETTLE_AGAIN: Duration = Duration::from_millis(250);
 
@@ -115,7 +119,38 @@ fn unclaimed(
         .collect()
 }
 
-/// Opens the sealed contents. What cannot be opened, or was quarantined too often, ends here.
+/// Why a message is not sent.
+enum Unfit {
+    /// It is sealed with a key that this process has not read. One with the whole key file may send
+    /// it, so it waits; its validity ends it.
+    NotHere(SealError),
+    /// Nobody can send it.
+    Never(String),
+}
+
+impl Unfit {
+    fn settled(&self) -> Settled {
+        match self {
+            Self::NotHere(_) => Settled::NotTaken { charged: false },
+            Self::Never(_) => Settled::Final(Verdict::Failed(Reason::Poisoned), None),
+        }
+    }
+}
+
+/// What a message says.
+fn content(desk: &Desk, message: &ClaimedMessage) -> Result<Content, Unfit> {
+    let plain = match desk.sealer.open(message.id, &message.sealed) {
+        Err(error @ SealError::UnknownKey(_)) => return Err(Unfit::NotHere(error)),
+        opened => opened.map_err(|error| Unfit::Never(error.to_string()))?,
+    };
+    if message.poison >= POISONED {
+        return Err(Unfit::Never("it was quarantined too often".to_owned()));
+    }
+    serde_json::from_slice(&plain).map_err(|error| Unfit::Never(error.to_string()))
+}
+
+/// Opens the sealed contents. What cannot be opened, or was quarantined too often, ends here; what
+/// another process may open is given back.
 fn open(
     desk: &Desk,
     submission: SubmissionId,
@@ -124,15 +159,8 @@ fn open(
 ) -> (Vec<ClaimedMessage>, Vec<Outgoing>, Vec<Settlement>) {
     let (mut sendable, mut outgoing, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
     for message in claimed {
-        let content = desk
-            .sealer
-            .open(message.id, &message.sealed)
-            .map_err(|error| error.to_string())
-            .and_then(|plain| {
-                serde_json::from_slice::<Content>(&plain).map_err(|error| error.to_string())
-            });
-        match content {
-            Ok(content) if message.poison < POISONED => {
+        match content(desk, &message) {
+            Ok(content) => {
                 outgoing.push(Outgoing {
                     id: message.id,
                     kind: message.kind,
@@ -141,19 +169,26 @@ fn open(
                 });
                 sendable.push(message);
             }
-            other => {
-                let error = other
-                    .err()
-                    .unwrap_or_else(|| "it was quarantined too often".into());
-                tracing::error!(message_id = %message.id, error, "a message was given up");
+            Err(why) => {
+                let now = desk.node.clock.now();
+                let due = match &why {
+                    Unfit::NotHere(error) => {
+                        tracing::error!(message_id = %message.id, %error, "a message was given back");
+                        Some(now.plus(SEALED_ELSEWHERE))
+                    }
+                    Unfit::Never(error) => {
+                        tracing::error!(message_id = %message.id, error, "a message was given up");
+                        None
+                    }
+                };
                 unfit.push(Settlement {
                     id: message.id,
                     submission,
-                    settled: Settled::Final(Verdict::Failed(Reason::Poisoned), None),
+                    settled: why.settled(),
                     account: route.provider().account().clone(),
                     vendor_code: None,
-                    at: desk.node.clock.now(),
-                    due: None,
+                    at: now,
+                    due,
                     tell_sent: false,
                 });
             }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use pabal_common::config::{Kind, Setting, Values};
+use pabal_common::config::{Kind, Problem, Setting, Values};
+use pabal_common::process::settings;
+use pabal_provider::config::CallLimits;
 
 /// The sender's settings.
 pub const SETTINGS: &[Setting] = &[
@@ -11,7 +13,8 @@ pub const SETTINGS: &[Setting] = &[
             max: 10_000,
         },
         "256",
-        "The most frames of one queue in hand; lowered to two seconds of the routes' rate.",
+        "The most frames of one queue in hand; lowered to two seconds of this sender's share \
+         of the routes' rate.",
     ),
     Setting::new(
         "sender.call_limit",
@@ -88,7 +91,31 @@ pub struct Config {
     pub drain: Duration,
 }
 
+/// A lease is up to one renewal old when a call is to begin: if what is left then were not more
+/// than a call needs, calls would wait for ever.
+pub fn check(values: &Values) -> Option<Problem> {
+    const KEY: &str = "sender.first_byte_limit";
+    const CEILING: &str = "lease.dead_after";
+    let needed = values.duration(KEY) + settings::lease(values).beat;
+    if needed < values.duration(CEILING) {
+        return None;
+    }
+    let (ceiling, from) = (values.shown(CEILING), values.source(CEILING));
+    let allowed = format!(
+        "with the second between two renewals less than {CEILING} = {ceiling:?} (from {from})"
+    );
+    Some(values.not_allowed(KEY, allowed))
+}
+
 impl Config {
+    /// What a vendor account's own times may be.
+    pub const fn limits(&self) -> CallLimits {
+        CallLimits {
+            first_byte: self.first_byte_limit,
+            call: self.call_limit,
+        }
+    }
+
     /// From values that were loaded with [`SETTINGS`].
     pub fn from_values(values: &Values) -> Self {
         Self {

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use pabal_common::broker::{Delivery, EmbeddedBroker, Member, QueueName, SendFrame};
 use pabal_common::clock::{Clock as _, ManualClock, Timestamp};
 use pabal_common::config::Values;
-use pabal_common::crypto::Keyring;
+use pabal_common::crypto::{Keyring, Sealer};
 use pabal_common::domain::id::MessageId;
 use pabal_common::domain::kind::{Channel, Lane, MessageType, Purpose};
 use pabal_common::domain::message::{Content, NewMessage};
 use pabal_common::domain::report::VendorAccount;
 use pabal_common::http::health::Readiness;
 use pabal_common::instance::LeaseConfig;
-use pabal_common::ledger::MessageView;
 use pabal_common::ledger::sqlite::SqliteLedger;
+use pabal_common::ledger::{Instances as _, MessageView};
 use pabal_common::node::{Node, Ports};
 use pabal_common::quota::LocalQuota;
 use pabal_common::relay::RelayConfig;
@@ -111,10 +111,19 @@ pub(crate) struct House {
 impl House {
     /// With one route of `tps` messages a second.
     pub(crate) async fn open(tps: u32, can_be_asked: bool) -> Self {
+        Self::beside(0, tps, can_be_asked).await
+    }
+
+    /// The same, where so many other senders live already.
+    pub(crate) async fn beside(others: usize, tps: u32, can_be_asked: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_000_000_000)));
         let path = folder.path().join("ledger");
         let ledger = SqliteLedger::open(&path, clock.clone()).await.unwrap();
+        for _ in 0..others {
+            let lease = Duration::from_secs(3_600);
+            ledger.join("sender", lease).await.unwrap();
+        }
         let broker = EmbeddedBroker::open(&ledger, None).await.unwrap();
         let ports = Ports {
             ledger: Arc::new(ledger),
@@ -159,6 +168,11 @@ impl House {
 
     /// Accepts a message; it is QUEUED.
     pub(crate) async fn accept(&self, text: &str) -> MessageId {
+        self.accept_sealed(&self.desk.sealer, text).await
+    }
+
+    /// Accepts a message that somebody else has sealed.
+    pub(crate) async fn accept_sealed(&self, sealer: &Sealer, text: &str) -> MessageId {
         let node = &self.desk.node;
         let (id, now) = (node.instance.ids().message(), node.clock.now());
         let content = Content {
@@ -177,10 +191,7 @@ impl House {
             accepted_at: now,
             valid_until: now.plus(Duration::from_secs(3600)),
             metadata: None,
-            sealed: self
-                .desk
-                .sealer
-                .seal(id, &serde_json::to_vec(&content).unwrap()),
+            sealed: sealer.seal(id, &serde_json::to_vec(&content).unwrap()),
             recipient_hash: [9; 16],
         };
         let (me, outbox) = (node.instance.id(), node.instance.ids().outbox());

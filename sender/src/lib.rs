@@ -32,7 +32,7 @@ use pabal_provider::route::RouteBook;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Config, SETTINGS};
+pub use config::{Config, SETTINGS, check};
 use desk::Desk;
 
 /// How long the last commits may take once every call has ended.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::desk::Desk;
-use crate::frames;
+use crate::{frames, sharing};
 
 /// How long to wait before subscribing again after the broker refused.
 const RESUBSCRIBE: Duration = Duration::from_millis(500);
@@ -37,6 +37,7 @@ async fn consume(
     calls: TaskTracker,
     shutdown: CancellationToken,
 ) {
+    sharing::until_heard(&desk.node.instance, &shutdown).await;
     let mut changed = desk.routes.changed();
     let open = || kinds.is_empty() || desk.routes.any_usable(kinds.iter().copied());
     while !shutdown.is_cancelled() {
@@ -47,12 +48,8 @@ async fn consume(
                 _ = tokio::time::timeout(Duration::from_secs(1), changed.changed()) => continue,
             }
         }
-        let mut subscription = match desk
-            .node
-            .broker
-            .subscribe(queue, prefetch(&desk, &kinds))
-            .await
-        {
+        let frames = prefetch(&desk, &kinds);
+        let mut subscription = match desk.node.broker.subscribe(queue, frames).await {
             Ok(subscription) => subscription,
             Err(error) => {
                 tracing::warn!(%queue, %error, "subscribing failed");
@@ -60,7 +57,8 @@ async fn consume(
                 continue;
             }
         };
-        while open() {
+        // Another number of senders is another share: then the subscription is made anew.
+        while open() && prefetch(&desk, &kinds) == frames {
             let delivery = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -74,7 +72,9 @@ async fn consume(
             let carried = frames::carry(Arc::clone(&desk), queue, delivery, shutdown.clone());
             calls.spawn(carried);
         }
-        tracing::info!(%queue, "no usable route: the queue waits");
+        if !open() {
+            tracing::info!(%queue, "no usable route: the queue waits");
+        }
     }
 }
 
@@ -89,7 +89,10 @@ async fn wait_until_alive(desk: &Desk, shutdown: &CancellationToken) -> bool {
     !shutdown.is_cancelled()
 }
 
-/// About two seconds of the routes' rate, so that a backlog waits in the broker and not here.
+/// As many frames as this sender may send messages in two seconds, so that a backlog waits in the
+/// broker and not here: were each frame of one message, two seconds of work; were each full, two
+/// seconds for every place in a frame. That is minutes, also on the slowest route, and stays within
+/// the half hour after which RabbitMQ takes a consumer for dead.
 fn prefetch(desk: &Desk, kinds: &[MessageType]) -> u16 {
     let rate: u32 = desk
         .routes
@@ -100,6 +103,35 @@ fn prefetch(desk: &Desk, kinds: &[MessageType]) -> u16 {
         })
         .map(|route| route.spec().tps())
         .fold(0, u32::saturating_add);
-    let two_seconds = u16::try_from(rate.saturating_mul(2)).unwrap_or(u16::MAX);
-    two_seconds.clamp(8, desk.config.prefetch.max(8))
+    let senders = desk.node.instance.live_with_role("sender").max(1);
+    let two_seconds = u64::from(rate) * 2 / senders as u64;
+    let most = desk.config.prefetch.max(1);
+    u16::try_from(two_seconds)
+        .unwrap_or(u16::MAX)
+        .clamp(1, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use pabal_common::broker::FRAME_IDS;
+
+    use super::*;
+    use crate::fake::House;
+
+    #[tokio::test]
+    async fn even_full_frames_in_hand_are_minutes_of_work_however_slow_the_route() {
+        for tps in [1, 2, 10, 100, 1_000] {
+            let house = House::open(tps, false).await;
+            let frames = usize::from(prefetch(&house.desk, &[MessageType::Sms]));
+            let seconds = frames * FRAME_IDS / tps as usize;
+            assert!(seconds <= 600, "{tps} messages a second: {seconds} s");
+            assert!(frames >= 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn senders_share_what_is_in_hand_too() {
+        let house = House::beside(3, 20, false).await;
+        assert_eq!(prefetch(&house.desk, &[MessageType::Sms]), 10);
+    }
 }

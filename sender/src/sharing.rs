@@ -4,15 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pabal_common::domain::kind::MessageType;
+use pabal_common::instance::Instance;
 use pabal_common::ledger::SharedHealth;
 use pabal_common::rounds::Rounds;
 use pabal_common::telemetry::metric;
 use pabal_provider::route::{Condition, SharedState};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::Desk;
 
 const ROUND: Duration = Duration::from_millis(500);
+/// Until every other sender knows of this one: a heartbeat of ours, one of theirs, and their round.
+const HEARD: Duration = Duration::from_millis(2_500);
+
+/// A newcomer takes nothing until the others know of it and have given it its share; until then
+/// they use the whole rate of every route. Alone it need not wait.
+pub(crate) async fn until_heard(instance: &Instance, shutdown: &CancellationToken) {
+    if instance.live_with_role("sender") > 1 {
+        let _ = timeout(HEARD, shutdown.cancelled()).await;
+    }
+}
 
 pub(crate) async fn run(desk: Arc<Desk>, shutdown: CancellationToken) {
     let mut rounds = Rounds::every(ROUND, shutdown);
@@ -84,4 +96,23 @@ fn heard(told: SharedHealth) -> Option<(String, SharedState)> {
             condition,
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::fake::House;
+
+    #[tokio::test]
+    async fn a_newcomer_waits_until_the_others_know_of_it_and_one_alone_does_not() {
+        let never = CancellationToken::new();
+        let alone = House::open(10, false).await;
+        let waited = until_heard(&alone.desk.node.instance, &never).now_or_never();
+        assert!(waited.is_some());
+        let newcomer = House::beside(1, 10, false).await;
+        let waited = until_heard(&newcomer.desk.node.instance, &never).now_or_never();
+        assert!(waited.is_none());
+    }
 }

@@ -43,6 +43,7 @@ const TURN: Duration = Duration::from_secs(2);
 /// so this is called inside the runtime.
 pub fn router(node: Node, vendors: &Vendors, config: Config) -> Router {
     let gate = |vendor: &Arc<dyn Provider>| {
+        metric::account_known(vendor.account());
         let gate = Gate {
             vendor: Arc::clone(vendor),
             places: Arc::new(Semaphore::new(config.callbacks_at_once)),

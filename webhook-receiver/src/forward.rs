@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pabal_common::batch::{BatchError, BatchLimits, Batching, GroupCommit};
-use pabal_common::broker::{BrokerError, ReportFrame};
+use pabal_common::broker::{BrokerError, QueueName, ReportFrame};
 use pabal_common::deadline::in_time;
 use pabal_common::domain::report::{Report, VendorMessageId};
 use pabal_common::ledger::{Dispatch, LedgerError};
@@ -131,7 +131,7 @@ impl Ways {
     async fn publish(&self, reports: &[Report]) -> Result<(), BrokerError> {
         self.node
             .relay
-            .admit()
+            .admit_to(QueueName::Report)
             .map_err(|wait| BrokerError::Unavailable(format!("not asked for another {wait:?}")))?;
         let frames = ReportFrame::publications(reports);
         in_time(self.publish_wait, self.node.broker.publish(frames)).await

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::clock::Timestamp;
 use crate::crypto::{Claims, TokenError, TokenIssuer};
 use crate::domain::code::ErrorReason;
-use crate::http::ApiError;
+use crate::http::{ApiError, Detail};
 use crate::ledger::{PartnerStatus, SharedLedger};
 
 mod directory;
@@ -40,14 +40,16 @@ impl Access {
     /// A change of the partner is obeyed within two seconds.
     ///
     /// # Errors
-    /// E002 without a good token, or with one from before the secret was changed; E007 for a
+    /// E002 without a good token, with more than one, or with one from before the secret was changed; E007 for a
     /// partner that is not there, E008 for a disabled one; E102.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Arc<Member>, ApiError> {
-        let token = bearer(headers).ok_or_else(|| ApiError::new(ErrorReason::TokenMissing))?;
+        let header = one_authorization(headers)?;
+        let token = header.and_then(bearer);
+        let token = token.ok_or_else(|| ApiError::new(ErrorReason::TokenMissing))?;
         let claims = self.issuer.verify(token, now).map_err(refused)?;
         self.member(&claims).await
     }
@@ -78,9 +80,27 @@ impl fmt::Debug for Access {
     }
 }
 
+/// The Authorization header, if there is one. Of two nobody could say which one is meant.
+///
+/// # Errors
+/// E002 for more than one.
+pub fn one_authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, ApiError> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let header = all.next();
+    match all.count() {
+        0 => Ok(header),
+        more => Err(ApiError::new(ErrorReason::AuthorizationRepeated).detail(
+            Detail::new("Authorization", "maxItems")
+                .limit(1)
+                .actual(more as u64 + 1)
+                .unit("ITEM"),
+        )),
+    }
+}
+
 /// The token of `Authorization: Bearer …`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+fn bearer(header: &HeaderValue) -> Option<&str> {
+    let header = header.to_str().ok()?;
     let (scheme, token) = header.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")

@@ -62,8 +62,10 @@ impl Door {
     }
 
     async fn update(&mut self, change: impl FnOnce(&mut Partner)) {
+        let read = self.partner.clone();
         change(&mut self.partner);
-        assert!(self.ledger.update_partner(&self.partner).await.unwrap());
+        let changed = self.ledger.update_partner(&read, &self.partner).await;
+        assert!(changed.unwrap());
     }
 
     async fn authenticate(&self, header: &str, now: Timestamp) -> Result<Arc<Member>, ErrorReason> {
@@ -113,6 +115,21 @@ async fn what_is_not_a_good_token_is_refused() {
         door.refusal(&good, NOW.plus(HOUR)).await,
         ErrorReason::TokenExpired
     );
+}
+
+#[tokio::test]
+async fn of_two_authorization_headers_none_is_believed() {
+    let door = Door::open().await;
+    let good = HeaderValue::from_str(&format!("Bearer {}", door.token("acme", 1))).unwrap();
+    for second in [good.clone(), HeaderValue::from_static("Basic x")] {
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, good.clone());
+        headers.append(AUTHORIZATION, second);
+        let refused = door.access.authenticate(&headers, NOW).await.err().unwrap();
+        assert_eq!(refused.reason(), ErrorReason::AuthorizationRepeated);
+        assert_eq!(refused.code().name(), "E002");
+        assert_eq!(refused.details()[0].actual, Some(2));
+    }
 }
 
 #[tokio::test]

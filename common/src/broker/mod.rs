@@ -1,7 +1,8 @@
 //! The queues. They carry ids and reports, never content, and they only hasten: what may happen to
 //! a message the ledger decides.
 //!
-//! One [`Broker`] port; the embedded one keeps its queues in the ledger's own SQLite file.
+//! One [`Broker`] port; the embedded one keeps its queues in the ledger's own SQLite file, the other
+//! one on RabbitMQ.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::domain::kind::{Channel, Lane, MessageType};
 
 mod embedded;
 mod frame;
+pub mod rabbit;
 
 pub use embedded::EmbeddedBroker;
 pub use frame::{FRAME_IDS, FRAME_VERSION, FrameError, Member, ReportFrame, SendFrame};
@@ -132,6 +134,13 @@ pub enum BrokerError {
     /// It cannot be reached, refuses, or did not confirm in time.
     #[error("broker unavailable: {0}")]
     Unavailable(String),
+    /// A setting is wrong, or a queue is there with other properties, so that trying again is no
+    /// use: the sentence names the setting and the remedy.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// This queue took a frame not, though the broker is there: it is full, or has nowhere to put it.
+    #[error("{0} refused a frame")]
+    Refused(QueueName),
     /// It could not route the frame to a queue.
     #[error("frame for {0} was returned unrouted")]
     Returned(QueueName),
@@ -147,6 +156,14 @@ pub trait Broker: Send + Sync {
     /// [`BrokerError`] if any frame is not confirmed; some of them may have arrived all the same.
     async fn publish(&self, frames: Vec<Publication>) -> Result<(), BrokerError>;
 
+    /// Whether frames can be published at all now, whatever becomes of any one queue.
+    ///
+    /// # Errors
+    /// [`BrokerError`] if they cannot.
+    async fn probe(&self) -> Result<(), BrokerError> {
+        self.publish(Vec::new()).await
+    }
+
     /// Subscribes to a queue; at most `prefetch` frames are in hand at a time. The subscription
     /// heals itself when the connection to the broker is lost.
     ///
@@ -158,10 +175,11 @@ pub trait Broker: Send + Sync {
         prefetch: u16,
     ) -> Result<Box<dyn Subscription>, BrokerError>;
 
-    /// How many frames are ready in a queue, not counting those in hand.
+    /// How many frames are ready in a queue, not counting those in hand. 0 is said only of a queue
+    /// that is known to be empty: frames that are missed there are lost, and are made anew.
     ///
     /// # Errors
-    /// [`BrokerError`] if the broker does not say.
+    /// [`BrokerError`] if the broker does not say, or the queue itself does not answer.
     async fn ready(&self, queue: QueueName) -> Result<u64, BrokerError>;
 
     /// Takes up to `limit` frames that no one could read from the dead-letter queue, each with the
@@ -203,6 +221,11 @@ pub trait Delivery: Send + Sync {
 
     /// Whether it may have been in a hand before.
     fn redelivered(&self) -> bool;
+
+    /// The trace it was published in (W3C `traceparent`), if the broker carries that.
+    fn traceparent(&self) -> Option<&str> {
+        None
+    }
 
     /// Done with: it leaves the queue. If this is lost, the frame comes again.
     async fn ack(self: Box<Self>);

@@ -59,6 +59,16 @@ pub enum Problem {
         /// Where that value came from.
         floor_from: Source,
     },
+    /// The setting is of no use without another.
+    #[error("{key} (from {from}) is given, but {other} is not: give both, or neither")]
+    Needs {
+        /// The setting.
+        key: &'static str,
+        /// Where its value came from.
+        from: Source,
+        /// The setting it needs.
+        other: &'static str,
+    },
     /// No setting has this key.
     #[error("{key} (from {from}) is not a setting{}", did_you_mean(.nearest))]
     Unknown {

@@ -20,7 +20,7 @@ mod setting;
 mod tests;
 
 pub use error::{ConfigError, Problem};
-pub use setting::{Kind, Setting, markdown_table};
+pub use setting::{Kind, MASK, Setting, markdown_table, mask_url};
 
 use setting::Parsed;
 
@@ -91,7 +91,23 @@ impl Values {
         env: impl Iterator<Item = (String, String)>,
         flags: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        let mut layers = Layers::new(settings);
+        Self::load_part(settings, &[], tables, file, env, flags)
+    }
+
+    /// The same for a process that declares a part of the settings: one whose first word is among
+    /// `elsewhere` is another's, who checks it, and is passed over.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_part(
+        settings: &[&'static [Setting]],
+        elsewhere: &'static [&'static str],
+        tables: &[&str],
+        file: Option<(PathBuf, String)>,
+        env: impl Iterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Layers::new(settings, elsewhere);
         let tables = match file {
             Some((path, text)) => layers.file(&path, &text, tables),
             None => BTreeMap::new(),
@@ -125,6 +141,38 @@ impl Values {
                 floor_from: least.source.clone(),
             }],
         })
+    }
+
+    /// That the value of `key` is not one that its meaning allows; `allowed` says what is.
+    pub fn not_allowed(&self, key: &str, allowed: impl Into<String>) -> Problem {
+        let entry = self.entry(key);
+        Problem::NotAllowed {
+            key: entry.setting.key,
+            value: entry.setting.kind.shown(&entry.text),
+            from: entry.source.clone(),
+            allowed: allowed.into(),
+        }
+    }
+
+    /// That `key` is of no use unless `other` is given too.
+    pub fn needs(&self, key: &str, other: &str) -> Problem {
+        let entry = self.entry(key);
+        Problem::Needs {
+            key: entry.setting.key,
+            from: entry.source.clone(),
+            other: self.entry(other).setting.key,
+        }
+    }
+
+    /// The value of `key` as it may be shown: secrets masked.
+    pub fn shown(&self, key: &str) -> String {
+        let entry = self.entry(key);
+        entry.setting.kind.shown(&entry.text)
+    }
+
+    /// Where the value of `key` is from.
+    pub fn source(&self, key: &str) -> &Source {
+        &self.entry(key).source
     }
 
     /// A count.
@@ -268,12 +316,14 @@ impl fmt::Debug for Values {
 /// The layers while they are laid.
 struct Layers {
     settings: BTreeMap<&'static str, &'static Setting>,
+    /// First words of settings that are declared elsewhere.
+    elsewhere: &'static [&'static str],
     values: BTreeMap<&'static str, (String, Source)>,
     problems: Vec<Problem>,
 }
 
 impl Layers {
-    fn new(settings: &[&'static [Setting]]) -> Self {
+    fn new(settings: &[&'static [Setting]], elsewhere: &'static [&'static str]) -> Self {
         let settings: BTreeMap<_, _> = settings
             .iter()
             .flat_map(|part| part.iter())
@@ -285,6 +335,7 @@ impl Layers {
             .collect();
         Self {
             settings,
+            elsewhere,
             values,
             problems: Vec::new(),
         }
@@ -338,6 +389,7 @@ impl Layers {
             }
             match keys.get(&name) {
                 Some(key) => self.set(key, value, Source::Environment(name)),
+                None if self.is_elsewheres_variable(&name) => {}
                 None => self.problems.push(Problem::Unknown {
                     nearest: error::nearest(&name, keys.keys().map(String::as_str)),
                     from: Source::Environment(name.clone()),
@@ -358,12 +410,25 @@ impl Layers {
             Some((key, _)) => {
                 self.values.insert(key, (value, source));
             }
+            None if self.is_elsewheres(key) => {}
             None => self.problems.push(Problem::Unknown {
                 key: key.to_owned(),
                 nearest: error::nearest(key, self.settings.keys().copied()),
                 from: source,
             }),
         }
+    }
+
+    fn is_elsewheres(&self, key: &str) -> bool {
+        key.split_once('.')
+            .is_some_and(|(word, _)| self.elsewhere.contains(&word))
+    }
+
+    fn is_elsewheres_variable(&self, name: &str) -> bool {
+        self.elsewhere.iter().any(|word| {
+            let begins = format!("PABAL_{}_", word.to_ascii_uppercase());
+            name.starts_with(&begins)
+        })
     }
 
     fn finish(mut self, tables: BTreeMap<String, Vec<toml::Table>>) -> Result<Values, ConfigError> {

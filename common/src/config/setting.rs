@@ -186,21 +186,28 @@ impl Kind {
 
     /// The text as it may be shown.
     pub(super) fn shown(self, text: &str) -> String {
-        const MASK: &str = "****";
         match self {
             _ if text.is_empty() => String::new(),
             Self::Secret => MASK.to_owned(),
-            // Also in a URL that cannot be read: whatever stands before an @ may be a password.
-            Self::Url => match (text.find("://"), text.rfind('@')) {
-                (Some(scheme), Some(at)) if scheme < at => {
-                    let user = text[scheme + 3..at].split(':').next().unwrap_or_default();
-                    format!("{}{user}:{MASK}{}", &text[..scheme + 3], &text[at..])
-                }
-                (None, Some(at)) => format!("{MASK}{}", &text[at..]),
-                _ => text.to_owned(),
-            },
+            Self::Url => mask_url(text),
             _ => text.to_owned(),
         }
+    }
+}
+
+/// What stands for a secret.
+pub const MASK: &str = "****";
+
+/// A URL as it may be shown. Also of one that cannot be read: whatever stands before an @ may be a
+/// password.
+pub fn mask_url(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            let user = url[scheme + 3..at].split(':').next().unwrap_or_default();
+            format!("{}{user}:{MASK}{}", &url[..scheme + 3], &url[at..])
+        }
+        (None, Some(at)) => format!("{MASK}{}", &url[at..]),
+        _ => url.to_owned(),
     }
 }
 

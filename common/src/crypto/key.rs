@@ -67,6 +67,8 @@ pub(super) enum Purpose {
     BodyDigest,
     /// Signing access tokens.
     AccessToken,
+    /// Telling key files apart. Not a key: it is kept in the clear.
+    Fingerprint,
 }
 
 impl Purpose {
@@ -78,6 +80,7 @@ impl Purpose {
             Self::RecipientLookup => "pabal/1/recipient-lookup",
             Self::BodyDigest => "pabal/1/body-digest",
             Self::AccessToken => "pabal/1/access-token",
+            Self::Fingerprint => "pabal/1/fingerprint",
         }
     }
 }
@@ -100,6 +103,7 @@ mod tests {
             Purpose::RecipientLookup,
             Purpose::BodyDigest,
             Purpose::AccessToken,
+            Purpose::Fingerprint,
         ];
         let derived: HashSet<_> = purposes.map(|p| *key.derive(p)).into_iter().collect();
         assert_eq!(derived.len(), purposes.len());

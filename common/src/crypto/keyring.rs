@@ -132,6 +132,15 @@ impl Keyring {
         Ok(Self(file))
     }
 
+    /// Tells this installation's keys from another's, and nothing of a key. A rotation does not change
+    /// it: it is made from the lookup key, which stays.
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let derived = self.0.lookup.derive(Purpose::Fingerprint);
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&derived[..16]);
+        fingerprint
+    }
+
     /// The ids and secrets of the sealing keys, oldest first, each derived for `purpose`.
     pub(super) fn sealing(&self, purpose: Purpose) -> impl Iterator<Item = (u32, Derived)> {
         let keys = self.0.sealing.iter();
@@ -424,7 +433,10 @@ mod tests {
             let added = serde_json::json!({ "id": 9, "key": STANDARD.encode([9_u8; 32]) });
             file["sealing"].as_array_mut().unwrap().push(added);
         });
-        let rotated = Sealer::new(&Keyring::open(&path).unwrap());
+        let keyring = Keyring::open(&path).unwrap();
+        assert_eq!(keyring.fingerprint(), before.fingerprint());
+        assert_ne!(keyring.fingerprint(), Keyring::generate().fingerprint());
+        let rotated = Sealer::new(&keyring);
         let newer = rotated.seal(MESSAGE, b"after");
         assert_eq!(newer[1..5], 9_u32.to_be_bytes());
         assert_eq!(

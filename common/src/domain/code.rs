@@ -235,8 +235,8 @@ reasons! {
         en "A required field is missing. Add the field named in details."
         ko "필수 필드가 없습니다. details에 표시된 필드를 추가해 주세요."
     FieldNotAllowed "FIELD_NOT_ALLOWED" InvalidParameter
-        en "A field does not go with this message type. Remove the field named in details."
-        ko "이 메시지 타입에 사용할 수 없는 필드가 있습니다. details에 표시된 필드를 삭제해 주세요."
+        en "A field does not go with this message type or with the other fields. Remove the field named in details."
+        ko "이 메시지 타입이나 다른 필드와 함께 사용할 수 없는 필드가 있습니다. details에 표시된 필드를 삭제해 주세요."
     InvalidValue "INVALID_VALUE" InvalidParameter
         en "A value is not allowed. Correct the field named in details."
         ko "허용되지 않는 값이 있습니다. details에 표시된 필드를 고쳐 주세요."
@@ -312,6 +312,9 @@ reasons! {
     TokenExpired "TOKEN_EXPIRED" Unauthenticated
         en "The access token has expired. Get a new one."
         ko "액세스 토큰이 만료되었습니다. 새 토큰을 발급받아 주세요."
+    AuthorizationRepeated "AUTHORIZATION_REPEATED" Unauthenticated
+        en "The request has more than one Authorization header. Send exactly one."
+        ko "Authorization 헤더가 두 개 이상입니다. 하나만 보내 주세요."
     BadCredentials "BAD_CREDENTIALS" Unauthenticated
         en "The client id or the client secret is wrong. Check both."
         ko "clientId 또는 clientSecret이 올바르지 않습니다. 두 값을 확인해 주세요."
@@ -473,6 +476,16 @@ mod tests {
         assert_eq!(schema["enum"], serde_json::json!(words));
         let schema = serde_json::to_value(Code::schema()).unwrap();
         assert_eq!(schema["enum"], serde_json::json!(Code::ALL.map(Code::name)));
+    }
+
+    #[test]
+    fn an_english_sentence_is_as_oauth_allows_a_description() {
+        // RFC 6749, 5.2.
+        let allowed = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+        for reason in ErrorReason::ALL {
+            let sentence = reason.message(Language::English);
+            assert!(sentence.chars().all(allowed), "{reason}");
+        }
     }
 
     #[test]

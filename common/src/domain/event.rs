@@ -1,4 +1,4 @@
-//! What partners receive by webhook.
+//! What happens to messages: what partners receive of it by webhook, and what the ledger notes.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -11,6 +11,77 @@ use crate::clock::Timestamp;
 
 /// The version of the webhook body; it only grows.
 pub const API_VERSION: &str = "2026-11-01";
+
+/// Something unusual that happens to a message, noted in the ledger beside its statuses. The words
+/// are stored and shown to operators; what partners are told of each is the query API's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A vendor could not be reached; an attempt is used up.
+    Retry,
+    /// Not taken, without an attempt being used up.
+    Deferred,
+    /// No usable route.
+    Held,
+    /// Working on it failed on our side.
+    Quarantined,
+    /// Nobody knows whether the vendor took it.
+    Unknown,
+    /// The same, because the process that called is gone.
+    TakenOver,
+    /// A report that changes nothing: too late, or for an earlier call.
+    StrayReport,
+    /// The partner's endpoint did not take the webhook.
+    WebhookFailed,
+    /// The webhook was given up.
+    WebhookDead,
+    /// The endpoint answered 410 and is disabled.
+    WebhookDisabled,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Retry,
+        Self::Deferred,
+        Self::Held,
+        Self::Quarantined,
+        Self::Unknown,
+        Self::TakenOver,
+        Self::StrayReport,
+        Self::WebhookFailed,
+        Self::WebhookDead,
+        Self::WebhookDisabled,
+    ];
+
+    /// The word in the ledger.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "RETRY",
+            Self::Deferred => "DEFERRED",
+            Self::Held => "HELD",
+            Self::Quarantined => "QUARANTINED",
+            Self::Unknown => "UNKNOWN",
+            Self::TakenOver => "TAKEN_OVER",
+            Self::StrayReport => "STRAY_REPORT",
+            Self::WebhookFailed => "WEBHOOK_FAILED",
+            Self::WebhookDead => "WEBHOOK_DEAD",
+            Self::WebhookDisabled => "WEBHOOK_DISABLED",
+        }
+    }
+
+    /// The kind with this word; a newer program may have written others.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it is about a message that has ended, or about telling of it.
+    pub const fn is_afterwards(self) -> bool {
+        matches!(
+            self,
+            Self::StrayReport | Self::WebhookFailed | Self::WebhookDead | Self::WebhookDisabled
+        )
+    }
+}
 
 /// One result as a partner is told it. Never the recipient, never the text.
 #[derive(Clone, Debug)]
@@ -106,6 +177,14 @@ fn entry(result: &ResultEvent) -> Entry<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_of_event_is_found_by_its_own_word() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.name()), Some(kind));
+        }
+        assert_eq!(EventKind::parse("NEWER"), None);
+    }
 
     #[test]
     fn a_result_is_told_with_its_times_reason_and_the_partners_metadata() {

@@ -1,9 +1,9 @@
 //! Texts as the carriers take them: newlines, signs written another way, character set, length.
 //!
 //! SMS, LMS and MMS travel in EUC-KR. A text is first made as plain as it can be without changing
-//! what it says (one kind of newline, the signs of the character set for their look-alikes), then
-//! every character must be carried, then the length is counted. Nothing is cut, and a text that
-//! is too long never becomes another type of message.
+//! what it says (one kind of newline, composed characters, the signs of the character set for their
+//! look-alikes), then every character must be carried, then the length is counted. Nothing is cut,
+//! and a text that is too long never becomes another type of message.
 
 mod euc_kr;
 mod transliteration;
@@ -15,6 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::char::compose;
 use utoipa::ToSchema;
 
 pub use self::euc_kr::is_euc_kr;
@@ -171,9 +172,9 @@ pub enum TextError {
     /// The type cannot carry one of the characters.
     #[error("the character U+{:04X} at position {position} cannot be carried", u32::from(*.character))]
     Unencodable {
-        /// The first such character, as the partner sent it.
+        /// The first such character, composed if it was sent in parts.
         character: char,
-        /// Where it stands in the text as the partner sent it, in Unicode scalar values from 0.
+        /// Where it begins in the text as the partner sent it, in Unicode scalar values from 0.
         position: usize,
     },
     /// The text is longer than the type allows.
@@ -190,8 +191,9 @@ pub enum TextError {
 
 /// Makes a message text ready for its type.
 ///
-/// Newlines become LF in every type. SMS, LMS, MMS and RCS texts are transliterated; SMS, LMS and
-/// MMS texts must then be EUC-KR, or have what is not replaced as `policy` says. A control
+/// Newlines become LF in every type. SMS, LMS and MMS texts are composed: EUC-KR has no parts of
+/// characters. These and RCS texts are transliterated; SMS, LMS and MMS texts must then be EUC-KR,
+/// or have what is not replaced as `policy` says. A control
 /// character other than LF and TAB is refused in every type whatever the policy: nobody writes
 /// one on purpose, and replacing it would hide the fault that made it.
 ///
@@ -243,6 +245,30 @@ impl Alphabet {
         }
     }
 
+    /// The characters with those that were sent in parts put together, each with the place where
+    /// it begins.
+    ///
+    /// Neighbours are put together as in canonical composition (Unicode Standard Annex #15), and no
+    /// character is exchanged for another: KS X 1001 has several that normalisation would replace
+    /// by one it does not have, such as the sign for ångström.
+    fn composed(
+        self,
+        characters: impl Iterator<Item = (usize, char)>,
+    ) -> impl Iterator<Item = (usize, char)> {
+        let mut characters = characters.peekable();
+        std::iter::from_fn(move || {
+            let (position, mut character) = characters.next()?;
+            while self == Self::EucKr
+                && let Some((_, next)) = characters.peek()
+                && let Some(whole) = compose(character, *next)
+            {
+                character = whole;
+                characters.next();
+            }
+            Some((position, character))
+        })
+    }
+
     /// The character as this alphabet would rather have it; `None` if it is left out.
     fn rewritten(self, character: char) -> Option<char> {
         match self {
@@ -272,7 +298,7 @@ fn fit(
 ) -> Result<Prepared, TextError> {
     let mut fitted = String::with_capacity(text.len());
     let mut length = 0;
-    for (position, character) in with_plain_newlines(text) {
+    for (position, character) in alphabet.composed(with_plain_newlines(text)) {
         let Some(rewritten) = alphabet.rewritten(character) else {
             continue;
         };

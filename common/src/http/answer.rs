@@ -108,17 +108,12 @@ fn render(error: &ApiError, context: &RequestContext, replaced: Response) -> Res
     if let Some(seconds) = error.retry_seconds() {
         say(RETRY_AFTER, &seconds.to_string());
     }
-    match error.reason() {
-        ErrorReason::TokenInvalid | ErrorReason::TokenExpired => say(
-            WWW_AUTHENTICATE,
-            r#"Bearer realm="pabal", error="invalid_token""#,
-        ),
-        _ if error.status() == StatusCode::UNAUTHORIZED => {
-            say(WWW_AUTHENTICATE, r#"Bearer realm="pabal""#);
-        }
-        // The rest of such a body is not going to be read.
-        ErrorReason::BodyTooLarge | ErrorReason::BodyTooSlow => say(CONNECTION, "close"),
-        _ => {}
+    if error.status() == StatusCode::UNAUTHORIZED {
+        say(WWW_AUTHENTICATE, error.scheme());
+    }
+    // The rest of such a body is not going to be read.
+    if let ErrorReason::BodyTooLarge | ErrorReason::BodyTooSlow = error.reason() {
+        say(CONNECTION, "close");
     }
     response
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
@@ -99,7 +100,8 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(bytes).map_err(|refusal| explain::explain::<T>(bytes, &refusal))
 }
 
-/// Parameters such as a charset are not looked at: JSON is UTF-8 (RFC 8259, 8.1).
+/// JSON is UTF-8 (RFC 8259, 8.1) and so are forms: another charset is refused rather than read as
+/// what it is not. Other parameters are not looked at.
 fn expect_type(headers: &HeaderMap, expected: &'static str) -> Result<(), ApiError> {
     let encoded = headers.get(CONTENT_ENCODING);
     if encoded.is_some_and(|coding| coding != "identity") {
@@ -109,13 +111,32 @@ fn expect_type(headers: &HeaderMap, expected: &'static str) -> Result<(), ApiErr
     let given = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    match given {
-        Some(given) if given.eq_ignore_ascii_case(expected) => Ok(()),
-        _ => Err(ApiError::new(ErrorReason::UnsupportedMediaType)
-            .detail(Detail::new("Content-Type", "oneOf").expected(expected))),
+        .unwrap_or_default();
+    let mut parts = given.split(';').map(str::trim);
+    let refused = |rule: &'static str, expected: String| {
+        Err(ApiError::new(ErrorReason::UnsupportedMediaType)
+            .detail(Detail::new("Content-Type", rule).expected(expected)))
+    };
+    if !parts
+        .next()
+        .is_some_and(|t| t.eq_ignore_ascii_case(expected))
+    {
+        return refused("oneOf", expected.to_owned());
     }
+    if parts.any(is_foreign_charset) {
+        return refused("charset", format!("{expected}; charset=utf-8"));
+    }
+    Ok(())
+}
+
+fn is_foreign_charset(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(name, value)| {
+        let value = value.trim().trim_matches('"');
+        let is_utf8 = ["utf-8", "utf8"]
+            .iter()
+            .any(|one| value.eq_ignore_ascii_case(one));
+        name.trim().eq_ignore_ascii_case("charset") && !is_utf8
+    })
 }
 
 async fn read(request: Request) -> Result<Bytes, ApiError> {
@@ -123,11 +144,20 @@ async fn read(request: Request) -> Result<Bytes, ApiError> {
     let announced = announced_length(request.headers());
     // Who asks first ("Expect: 100-continue") has not begun to send.
     let waits = request.headers().contains_key(EXPECT);
-    if waits && announced.is_some_and(|length| length > limits.max_bytes as u64) {
+    let mut body = request.into_body();
+    if announced.is_some_and(|length| length > limits.max_bytes as u64) {
+        if !waits {
+            discard(body, limits);
+        }
         return Err(too_large(limits, announced));
     }
-    match tokio::time::timeout(limits.deadline, collect(request, limits)).await {
-        Ok(body) => body,
+    match tokio::time::timeout(limits.deadline, collect(&mut body, limits)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            discard(body, limits);
+            Err(too_large(limits, announced))
+        }
+        Ok(Err(error)) => Err(error),
         Err(_) => Err(ApiError::new(ErrorReason::BodyTooSlow).detail(
             Detail::new("body", "deadline")
                 .limit(millis(limits.deadline))
@@ -144,13 +174,8 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn collect(request: Request, limits: BodyLimits) -> Result<Bytes, ApiError> {
-    // A connection that is closed while its client still writes is reset, and the answer is lost
-    // with it; so a little more than allowed is read and thrown away.
-    const PATIENCE: usize = 1024 * 1024;
-
-    let announced = announced_length(request.headers());
-    let mut body = request.into_body();
+/// The whole body; `None` as soon as it is larger than allowed.
+async fn collect(body: &mut Body, limits: BodyLimits) -> Result<Option<Bytes>, ApiError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut length = 0_usize;
@@ -162,11 +187,7 @@ async fn collect(request: Request, limits: BodyLimits) -> Result<Bytes, ApiError
         };
         length = length.saturating_add(data.len());
         if length > limits.max_bytes {
-            first.clear();
-            rest.clear();
-            if length > limits.max_bytes.saturating_add(PATIENCE) {
-                break;
-            }
+            return Ok(None);
         } else if first.is_empty() && rest.is_empty() {
             // Most bodies come in one piece, and that needs no copy.
             first = data;
@@ -177,14 +198,31 @@ async fn collect(request: Request, limits: BodyLimits) -> Result<Bytes, ApiError
             rest.extend_from_slice(&data);
         }
     }
-    if length > limits.max_bytes {
-        return Err(too_large(limits, announced));
-    }
-    Ok(if rest.is_empty() {
+    Ok(Some(if rest.is_empty() {
         first
     } else {
         rest.freeze()
-    })
+    }))
+}
+
+/// Reads on a while behind the back of the answer. A connection that is closed while its client
+/// still writes is reset, and an answer not read yet is lost with it. So a little more than allowed is
+/// read and thrown away. Ends with the connection at the latest.
+fn discard(mut body: Body, limits: BodyLimits) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const BEYOND: usize = 1024 * 1024;
+
+    let most = limits.max_bytes.saturating_add(BEYOND);
+    let reading = async move {
+        let mut length = 0_usize;
+        while let Some(Ok(frame)) = body.frame().await {
+            length = length.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+            if length > most {
+                break;
+            }
+        }
+    };
+    tokio::spawn(tokio::time::timeout(PATIENCE, reading));
 }
 
 fn too_large(limits: BodyLimits, announced: Option<u64>) -> ApiError {

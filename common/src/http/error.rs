@@ -29,7 +29,7 @@ pub struct ApiError {
     details: Vec<Detail>,
     retry_after: Option<Duration>,
     message_id: Option<MessageId>,
-    oauth: Option<&'static str>,
+    oauth: Option<(&'static str, StatusCode)>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -80,10 +80,11 @@ impl ApiError {
         self
     }
 
-    /// The `error` word OAuth 2.0 clients look for (RFC 6749, 5.2), such as `invalid_client`.
+    /// Tells it to an OAuth 2.0 client too: with the word it looks for (RFC 6749, 5.2), such as
+    /// `invalid_client`, and the status that goes with the word.
     #[must_use]
-    pub const fn oauth(mut self, word: &'static str) -> Self {
-        self.oauth = Some(word);
+    pub const fn oauth(mut self, word: &'static str, status: StatusCode) -> Self {
+        self.oauth = Some((word, status));
         self
     }
 
@@ -116,7 +117,22 @@ impl ApiError {
 
     /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.reason.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        match self.oauth {
+            Some((_, status)) => status,
+            None => StatusCode::from_u16(self.reason.http_status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// How a client proves itself where this error is told.
+    pub(super) const fn scheme(&self) -> &'static str {
+        match (self.oauth, self.reason) {
+            (Some(_), _) => r#"Basic realm="pabal""#,
+            (None, ErrorReason::TokenInvalid | ErrorReason::TokenExpired) => {
+                r#"Bearer realm="pabal", error="invalid_token""#
+            }
+            _ => r#"Bearer realm="pabal""#,
+        }
     }
 
     /// Seconds for Retry-After, where the status has one.
@@ -136,7 +152,8 @@ impl ApiError {
             request_id: request.id.to_string(),
             details: self.details.clone(),
             message_id: self.message_id.map(|id| id.to_string()),
-            error: self.oauth,
+            error: self.oauth.map(|(word, _)| word),
+            error_description: self.oauth.map(|_| self.reason.message(Language::English)),
         }
     }
 
@@ -296,7 +313,12 @@ pub struct ErrorBody {
     /// The message that has the clientMsgId already (E004).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// The OAuth 2.0 error word, at the OAuth address alone.
+    /// The OAuth 2.0 error word, at the OAuth address alone: `invalid_request`, `invalid_client`,
+    /// `invalid_grant`, `unauthorized_client`, `unsupported_grant_type`, `temporarily_unavailable`
+    /// or `server_error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
+    /// The sentence in English, at the OAuth address alone: OAuth 2.0 allows ASCII alone.
+    #[serde(rename = "error_description", skip_serializing_if = "Option::is_none")]
+    pub error_description: Option<&'static str>,
 }

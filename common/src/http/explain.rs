@@ -8,26 +8,50 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, SeqAccess, Visitor,
 };
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::{ApiError, Detail};
 use super::fault::{Fault, Fields, Rule};
+use super::nesting::{MAX_JSON_DEPTH, json_depth};
 use crate::domain::code::ErrorReason;
+
+/// Which numbers are read.
+const NUMBERS: &str = "a number that a 64-bit floating-point value can hold";
 
 /// Why `bytes`, which `serde_json` refused with `refusal`, are not a `T`.
 pub(super) fn explain<T: DeserializeOwned>(bytes: &[u8], refusal: &serde_json::Error) -> ApiError {
-    let unreadable = |rule: &'static str, error: &serde_json::Error| {
-        ApiError::new(ErrorReason::InvalidJson)
-            .detail(Detail::new("body", rule).position(offset(bytes, error)))
-    };
     let tree: Value = match serde_json::from_slice(bytes) {
         Ok(tree) => tree,
-        Err(error) => return unreadable("json", &error),
+        Err(error) => return unreadable(bytes, offset(bytes, &error)),
     };
     match T::deserialize(Node(tree)) {
         Err(fault) => fault.into(),
         // A tree cannot hold a name twice: only a repeated field reads well here and not there.
-        Ok(_) => unreadable("duplicateField", refusal),
+        Ok(_) => {
+            let detail = Detail::new("body", "duplicateField");
+            invalid_json(detail.position(offset(bytes, refusal)))
+        }
     }
+}
+
+/// Why reading stopped at `position`: it is no JSON, or more than is read of JSON (RFC 8259, 9).
+fn unreadable(bytes: &[u8], position: u64) -> ApiError {
+    let read = usize::try_from(position).map_or(bytes.len(), |at| bytes.len().min(at + 1));
+    let detail = if json_depth(&bytes[..read]) > MAX_JSON_DEPTH {
+        Detail::new("body", "maxDepth")
+            .limit(MAX_JSON_DEPTH as u64)
+            .unit("LEVEL")
+    } else if serde_json::from_slice::<&RawValue>(bytes).is_ok() {
+        // Numbers are all that is not looked into there.
+        Detail::new("body", "range").expected(NUMBERS)
+    } else {
+        Detail::new("body", "json")
+    };
+    invalid_json(detail.position(position))
+}
+
+fn invalid_json(detail: Detail) -> ApiError {
+    ApiError::new(ErrorReason::InvalidJson).detail(detail)
 }
 
 /// The byte at which reading stopped. `serde_json` counts lines and columns from 1.
@@ -221,7 +245,6 @@ impl<'de> SeqAccess<'de> for Items {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
-    use serde_json::value::RawValue;
 
     use super::super::body::parse_json;
     use super::*;
@@ -350,8 +373,19 @@ mod tests {
 
     #[test]
     fn nesting_without_end_is_refused() {
-        let (reason, _) = refused(&"[".repeat(100_000));
+        let body = format!(r#"{{"clientId":{}"#, "[".repeat(100_000));
+        let (reason, detail) = refused(&body);
         assert_eq!(reason, ErrorReason::InvalidJson);
+        assert_eq!((&*detail.rule, detail.limit), ("maxDepth", Some(127)));
+        assert_eq!(detail.position, Some(12 + 126));
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_held_is_not_told_as_broken_json() {
+        let (reason, detail) = refused(r#"{"clientId":"a","count":1e999}"#);
+        assert_eq!((reason, &*detail.rule), (ErrorReason::InvalidJson, "range"));
+        assert_eq!(detail.expected.as_deref(), Some(NUMBERS));
+        assert!((24..30).contains(&detail.position.unwrap()), "{detail:?}");
     }
 
     #[test]

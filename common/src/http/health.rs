@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -24,6 +25,19 @@ pub struct Readiness {
 enum State {
     Ready,
     NotReady(String),
+    /// It failed, and is believed to work again from then on.
+    NotReadyUntil(String, Instant),
+}
+
+impl State {
+    /// Why the part is not ready.
+    fn why_not(&self) -> Option<&str> {
+        match self {
+            Self::Ready => None,
+            Self::NotReady(why) => Some(why),
+            Self::NotReadyUntil(why, end) => (Instant::now() < *end).then_some(why),
+        }
+    }
 }
 
 impl Readiness {
@@ -53,10 +67,7 @@ impl Readiness {
         let mut not_ready: BTreeMap<&'static str, String> = self
             .parts()
             .iter()
-            .filter_map(|(name, state)| match state {
-                State::Ready => None,
-                State::NotReady(why) => Some((*name, why.clone())),
-            })
+            .filter_map(|(name, state)| Some((*name, state.why_not()?.to_owned())))
             .collect();
         if self.shutdown.is_cancelled() {
             not_ready.insert("process", "shutting down".to_owned());
@@ -90,14 +101,22 @@ impl Part {
         self.set(State::NotReady(why.into()));
     }
 
+    /// As [`not_ready`](Self::not_ready), for `how_long` if nothing else is heard. For a part whose
+    /// only way to show that it works again is to be asked again: while the process is not ready,
+    /// nobody asks.
+    pub fn not_ready_for(&self, how_long: Duration, why: impl Into<String>) {
+        self.set(State::NotReadyUntil(why.into(), Instant::now() + how_long));
+    }
+
     fn set(&self, state: State) {
         let before = self.readiness.parts().insert(self.name, state.clone());
-        if before.as_ref() == Some(&state) {
+        let before = before.as_ref().map(State::why_not);
+        if before == Some(state.why_not()) {
             return;
         }
-        match state {
-            State::Ready => tracing::info!(part = self.name, "ready"),
-            State::NotReady(why) => tracing::warn!(part = self.name, why, "not ready"),
+        match state.why_not() {
+            None => tracing::info!(part = self.name, "ready"),
+            Some(why) => tracing::warn!(part = self.name, why, "not ready"),
         }
     }
 }
@@ -166,5 +185,17 @@ mod tests {
         assert!(readiness.report().ready);
         shutdown.cancel();
         assert!(!readiness.report().ready);
+    }
+
+    #[test]
+    fn a_part_that_failed_is_asked_again_after_a_while_or_when_it_works_again() {
+        let readiness = Readiness::new(CancellationToken::new());
+        let part = readiness.part("writes");
+        part.not_ready_for(Duration::from_secs(3600), "the disk is full");
+        assert_eq!(readiness.report().not_ready["writes"], "the disk is full");
+        part.ready();
+        assert!(readiness.report().ready);
+        part.not_ready_for(Duration::ZERO, "the disk is full");
+        assert!(readiness.report().ready);
     }
 }

@@ -10,6 +10,7 @@ mod explain;
 mod fault;
 mod form;
 pub mod health;
+mod nesting;
 pub mod request;
 pub mod server;
 mod stall;
@@ -17,6 +18,7 @@ mod stall;
 pub use answer::finish;
 pub use body::{BodyLimits, BoundedBody, FormBody, JsonBody, QueryParams, parse_json};
 pub use error::{ApiError, Detail, ErrorBody};
+pub use nesting::{MAX_JSON_DEPTH, json_depth};
 pub use request::{RequestContext, RequestId};
 pub use server::{ServerLimits, serve};
 

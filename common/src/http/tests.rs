@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
@@ -170,8 +171,13 @@ fn api() -> Router {
         )
         .route(
             "/who",
+            get(async || -> Result<(), ApiError> { Err(ApiError::new(ErrorReason::TokenExpired)) }),
+        )
+        .route(
+            "/oauth",
             get(async || -> Result<(), ApiError> {
-                Err(ApiError::new(ErrorReason::TokenExpired).oauth("invalid_token"))
+                Err(ApiError::new(ErrorReason::RefreshTokenReused)
+                    .oauth("invalid_grant", StatusCode::BAD_REQUEST))
             }),
         )
         .route(
@@ -229,6 +235,62 @@ async fn a_body_over_the_limit_that_is_only_announced_is_refused_before_it_is_se
         )
         .await;
     answer.assert_error(413, "E001", "BODY_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_too_large_is_refused_while_it_is_awaited() {
+    // Longer than the test waits: who waited for the body would wait in vain.
+    let patient = BodyLimits {
+        max_bytes: 64,
+        deadline: SOON * 2,
+    };
+    let hello = post(async |JsonBody(hello): JsonBody<Hello>| hello.name);
+    let router = Router::new().route("/hello", hello);
+    let server = Running::start(router.layer(Extension(patient))).await;
+    let mut client = server.connect().await;
+    client
+        .send(
+            "POST /hello HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: 1000000\r\n\r\n{\"na",
+        )
+        .await;
+    let answer = client.answer().await;
+    let said = answer.assert_error(413, "E001", "BODY_TOO_LARGE");
+    assert_eq!(said["details"][0]["actual"], 1_000_000);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(client.closed().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_refused_as_soon_as_it_is_too_large() {
+    let server = Running::start(api()).await;
+    let mut client = server.connect().await;
+    let head = "POST /hello HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    // More follows, as far as the server can know.
+    client
+        .send(&format!("{head}41\r\n{}\r\n", " ".repeat(0x41)))
+        .await;
+    let answer = client.answer().await;
+    answer.assert_error(413, "E001", "BODY_TOO_LARGE");
+    assert!(client.closed().await.is_empty());
+}
+
+#[tokio::test]
+async fn another_charset_than_utf_8_is_refused() {
+    let server = Running::start(api()).await;
+    let with = |charset: &str| post_hello(r#"{"name":"kim"}"#).replace("charset=utf-8", charset);
+    for good in ["charset=UTF-8", "charset=\"utf-8\"", "charset=utf8", "v=1"] {
+        assert_eq!(server.ask(&with(good)).await.status, 200, "{good}");
+    }
+    for bad in ["charset=euc-kr", "v=1; Charset = \"cp949\"", "charset="] {
+        let answer = server.ask(&with(bad)).await;
+        let said = answer.assert_error(415, "E001", "UNSUPPORTED_MEDIA_TYPE");
+        let detail = &said["details"][0];
+        assert_eq!(detail["field"], "Content-Type", "{bad}");
+        assert_eq!(detail["rule"], "charset");
+        assert_eq!(detail["expected"], "application/json; charset=utf-8");
+    }
 }
 
 #[tokio::test]
@@ -321,6 +383,26 @@ async fn what_axum_itself_refuses_has_the_same_shape() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_gets_a_bare_status_and_the_connection_is_closed() {
+    let server = Running::start(api()).await;
+    // It is too long before its end is seen.
+    let long_head = format!("GET /id HTTP/1.1\r\nx: {}", "x".repeat(70_000));
+    let long_path = get_path(&format!("/{}", "x".repeat(65_535)));
+    for (head, status) in [
+        ("GET /id HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        ("nonsense\r\n\r\n", 400),
+        (long_path.as_str(), 414),
+        (long_head.as_str(), 431),
+    ] {
+        let mut client = server.connect().await;
+        client.send(head).await;
+        let said = String::from_utf8(client.closed().await).unwrap();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        assert!(said.ends_with("\r\n\r\n"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_is_e100_with_a_request_id_and_shows_nothing() {
     let server = Running::start(api()).await;
     for path in ["/panic", "/fail"] {
@@ -368,13 +450,14 @@ async fn headers_say_when_to_come_back_and_how_to_log_in() {
     assert_eq!(answer.header("retry-after"), Some("3"));
     let answer = server.ask(&get_path("/who")).await;
     let said = answer.assert_error(401, "E002", "TOKEN_EXPIRED");
-    assert_eq!(said["error"], "invalid_token");
-    assert!(
-        answer
-            .header("www-authenticate")
-            .unwrap()
-            .starts_with("bearer ")
-    );
+    assert!(said["error"].is_null() && said["error_description"].is_null());
+    let scheme = answer.header("www-authenticate").unwrap();
+    assert!(scheme.starts_with("bearer ") && scheme.contains("invalid_token"));
+    let answer = server.ask(&get_path("/oauth")).await;
+    let said = answer.assert_error(400, "E002", "REFRESH_TOKEN_REUSED");
+    assert_eq!(said["error"], "invalid_grant");
+    assert_eq!(said["error_description"], said["message"]);
+    assert_eq!(answer.header("www-authenticate"), None);
 }
 
 #[tokio::test]

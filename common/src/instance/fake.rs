@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{Instance, LeaseConfig};
 use crate::broker::{
@@ -13,6 +14,7 @@ use crate::broker::{
 };
 use crate::clock::{ManualClock, Timestamp};
 use crate::domain::id::InstanceId;
+use crate::http::health::Readiness;
 use crate::ledger::{
     Heartbeat, Instances, Joined, LedgerError, LiveInstance, QueueTaken, SharedHealth,
 };
@@ -31,12 +33,24 @@ pub(crate) async fn join(
     broker: &Arc<FakeBroker>,
     config: LeaseConfig,
 ) -> Result<Arc<Instance>, super::JoinError> {
+    let readiness = Readiness::new(CancellationToken::new());
+    join_telling(ledger, broker, config, &readiness).await
+}
+
+/// Joins the fakes, and tells `readiness` how it goes.
+pub(crate) async fn join_telling(
+    ledger: &Arc<FakeLedger>,
+    broker: &Arc<FakeBroker>,
+    config: LeaseConfig,
+    readiness: &Readiness,
+) -> Result<Arc<Instance>, super::JoinError> {
     Instance::join(
         ledger.clone(),
         broker.clone(),
         clock(),
         "receiver,sender",
         config,
+        readiness.part("lease renewals"),
     )
     .await
 }
@@ -130,6 +144,8 @@ pub(crate) struct FakeBroker {
     /// How many calls of publish have begun.
     pub(crate) begun: AtomicU64,
     pub(crate) published: Mutex<Vec<Publication>>,
+    /// A queue that takes no frames.
+    pub(crate) refusing: Mutex<Option<QueueName>>,
 }
 
 impl Default for FakeBroker {
@@ -140,6 +156,7 @@ impl Default for FakeBroker {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             begun: AtomicU64::new(0),
             published: Mutex::default(),
+            refusing: Mutex::default(),
         }
     }
 }
@@ -159,6 +176,10 @@ impl Broker for FakeBroker {
         self.begun.fetch_add(1, SeqCst);
         self.gate.acquire().await.unwrap().forget();
         self.answer()?;
+        let refusing = *self.refusing.lock().unwrap();
+        if let Some(frame) = frames.iter().find(|frame| Some(frame.queue) == refusing) {
+            return Err(BrokerError::Refused(frame.queue));
+        }
         self.published.lock().unwrap().extend(frames);
         Ok(())
     }

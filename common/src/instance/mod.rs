@@ -13,6 +13,7 @@ use crate::broker::{BrokerError, FRAME_VERSION, QueueName, SharedBroker};
 use crate::clock::{Clock, Timestamp, boot_time};
 use crate::deadline::in_time;
 use crate::domain::id::{Ids, InstanceId};
+use crate::http::health::Part;
 use crate::ledger::{Heartbeat, Instances, LedgerError, LiveInstance, QueueTaken, SharedHealth};
 use crate::telemetry::metric;
 
@@ -92,6 +93,7 @@ pub struct Instance {
     known: Mutex<Known>,
     taken: Mutex<BTreeMap<QueueName, Timestamp>>,
     health: Mutex<Vec<SharedHealth>>,
+    renewals: Part,
 }
 
 /// What the last heartbeat told.
@@ -104,7 +106,8 @@ struct Known {
 
 impl Instance {
     /// Joins with `role` (services, comma separated), and learns who else lives. `clock` gives the
-    /// time for ids.
+    /// time for ids. `renewals` is ready while heartbeats go through: long before the lease has run
+    /// out it tells that nothing can be written.
     ///
     /// # Errors
     /// [`JoinError`]. After [`JoinError::LedgerWentBack`] nothing may run before the operator has spoken;
@@ -115,6 +118,7 @@ impl Instance {
         clock: Arc<dyn Clock>,
         role: &str,
         config: LeaseConfig,
+        renewals: Part,
     ) -> Result<Arc<Self>, JoinError> {
         let limit = config.call_limit();
         // Recalled before joining: another process may raise and remember the counter in between,
@@ -141,6 +145,7 @@ impl Instance {
             }),
             taken: Mutex::default(),
             health: Mutex::default(),
+            renewals,
         });
         if seen > joined.counter {
             instance.give_up_lease().await;
@@ -234,10 +239,13 @@ impl Instance {
 
     /// Leaves: acts as dead from now on, and what it still owns is free for others at once.
     pub async fn leave(&self) {
-        if let Err(error) = self.remember_mark().await {
-            tracing::warn!(%error, "the ledger counter could not be kept at the broker");
-        }
-        self.give_up_lease().await;
+        let mark = async {
+            if let Err(error) = self.remember_mark().await {
+                tracing::warn!(%error, "the ledger counter could not be kept at the broker");
+            }
+        };
+        // Others may be busy with the mark; the lease is not held for that.
+        tokio::join!(mark, self.give_up_lease());
     }
 
     /// Copies the highest ledger counter seen to the broker.
@@ -283,8 +291,12 @@ impl Instance {
             metric::lease_age(age);
         }
         match heartbeat {
-            Ok(heartbeat) => self.known().learn(heartbeat, sent, boot_time()),
+            Ok(heartbeat) => {
+                self.renewals.ready();
+                self.known().learn(heartbeat, sent, boot_time())
+            }
             Err(error) => {
+                self.renewals.not_ready(error.to_string());
                 let remaining_ms = self.remaining().as_millis();
                 tracing::warn!(%error, remaining_ms, "the lease was not renewed");
                 Ok(())

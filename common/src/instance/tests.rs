@@ -2,9 +2,10 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use tokio::time::timeout;
 
-use super::fake::{FakeBroker, FakeLedger, ME, join, other};
+use super::fake::{FakeBroker, FakeLedger, ME, join, join_telling, other};
 use super::*;
 use crate::domain::kind::Lane;
+use crate::http::health::Readiness;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -115,6 +116,23 @@ async fn heartbeats_tell_and_learn() {
     assert_eq!(told.0, [taken(retry, 9), taken(report, 3)]);
     assert_eq!(told.1, [health("mine")]);
     assert_eq!(instance.learned_health(), [health("theirs")]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_fails_is_told_long_before_the_lease_runs_out() {
+    let (ledger, broker) = fakes();
+    let readiness = Readiness::new(CancellationToken::new());
+    let joined = join_telling(&ledger, &broker, quick(), &readiness).await;
+    let instance = joined.unwrap();
+    assert!(readiness.report().ready);
+    ledger.away.store(true, SeqCst);
+    assert_eq!(instance.beat().await, Ok(()));
+    let told = readiness.report().not_ready;
+    assert_eq!(told["lease renewals"], "ledger unavailable: away");
+    assert!(instance.alive());
+    ledger.away.store(false, SeqCst);
+    assert_eq!(instance.beat().await, Ok(()));
+    assert!(readiness.report().ready);
 }
 
 #[tokio::test]

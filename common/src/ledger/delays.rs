@@ -1,12 +1,21 @@
 //! Messages whose time has not come, and lost answers to be asked for. The ledger alone keeps time.
 
 use async_trait::async_trait;
+use sqlx::FromRow;
 
 use super::{Dispatch, LedgerError};
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
 use crate::domain::kind::MessageType;
+use crate::domain::phase::Phase;
 use crate::domain::report::{VendorAccount, VendorMessageId};
+
+/// The number of a retry, a deferral or a message without a route.
+pub(super) const RETRY: i64 = 1;
+/// The number of a lost answer to be asked for.
+pub(super) const ASK: i64 = 2;
+/// The number of a message without a result at its deadline, to be asked for once more.
+pub(super) const LAST_ASK: i64 = 3;
 
 /// How many delayed messages of a type may be released now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +37,41 @@ pub struct Ask {
     pub account: VendorAccount,
     /// The vendor's id, if known.
     pub vendor_id: Option<VendorMessageId>,
+}
+
+/// A due ask and where its message is.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct AskRow {
+    pub(super) message_id: MessageId,
+    pub(super) kind: i64,
+    /// 0 if there is no message any more.
+    pub(super) phase: i64,
+    pub(super) submission_id: Option<SubmissionId>,
+    pub(super) provider_account: Option<String>,
+    pub(super) vendor_message_id: Option<String>,
+}
+
+impl AskRow {
+    /// Whether there is still something to ask for, and somebody to ask.
+    pub(super) fn is_open(&self) -> bool {
+        if self.submission_id.is_none() || self.provider_account.is_none() {
+            return false;
+        }
+        let in_phase = |phase: Phase| self.phase == i64::from(phase.number());
+        in_phase(Phase::Unknown) || (self.kind == LAST_ASK && in_phase(Phase::Answered))
+    }
+
+    pub(super) fn to_ask(&self) -> Option<Ask> {
+        Some(Ask {
+            id: self.message_id,
+            submission: self.submission_id?,
+            account: VendorAccount::from_stored(self.provider_account.as_deref()?),
+            vendor_id: self
+                .vendor_message_id
+                .as_deref()
+                .and_then(VendorMessageId::new),
+        })
+    }
 }
 
 /// The room of delays.

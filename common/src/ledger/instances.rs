@@ -1,13 +1,14 @@
 //! Who is alive: one row a process, renewed every second.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::LedgerError;
 use crate::broker::QueueName;
-use crate::clock::Timestamp;
-use crate::domain::id::InstanceId;
+use crate::clock::{Clock, Timestamp};
+use crate::domain::id::{Ids, InstanceId, NODES};
 use crate::domain::kind::MessageType;
 
 /// What a process gets when it joins.
@@ -82,7 +83,7 @@ pub struct Heartbeat {
     pub counter: u64,
     /// Every process with a lease, this one included.
     pub live: Vec<LiveInstance>,
-    /// Routes' health as told by others, newest per route.
+    /// Routes' health as told by others that have a lease, newest per route.
     pub health: Vec<SharedHealth>,
 }
 
@@ -92,16 +93,20 @@ pub trait Instances: Send + Sync {
     /// Joins with `role` (services, comma separated) and gets an id and a free node id; the lease
     /// is valid for `lease` by the ledger's own clock. Embedded, one process holds the data folder,
     /// so every earlier instance is lapsed at once.
+    /// Whoever lapsed may renew until a newcomer clears its row away: of many processes only after
+    /// ten minutes, because after an outage of the ledger all of them have lapsed at once; where
+    /// every node id is held, after a second lease, who lapsed first first.
     ///
     /// # Errors
     /// [`LedgerError`]; also when all 1,024 node ids are held.
     async fn join(&self, role: &str, lease: Duration) -> Result<Joined, LedgerError>;
 
     /// Renews the lease, raises the ledger counter, records how far queues were taken, shares and
-    /// learns routes' health.
+    /// learns routes' health. What is told of a time that has not come by the ledger's clock is taken
+    /// as of now.
     ///
     /// # Errors
-    /// [`LedgerError`]; the lease is then as it was.
+    /// [`LedgerError`]; any part of it may have been done.
     async fn heartbeat(
         &self,
         me: InstanceId,
@@ -128,4 +133,25 @@ pub trait Instances: Send + Sync {
     /// # Errors
     /// [`LedgerError`].
     async fn lapsed(&self, owners: &[InstanceId]) -> Result<Vec<InstanceId>, LedgerError>;
+}
+
+/// Who joins at this counter, given the node ids that are `held`.
+pub(super) fn newcomer(
+    clock: Arc<dyn Clock>,
+    counter: u64,
+    held: &[i64],
+) -> Result<Joined, LedgerError> {
+    // Starting at the counter spreads restarts over the node ids, so that a process that was
+    // killed and its successor do not share one within the same millisecond.
+    let node = (0..NODES)
+        .map(|step| ((counter + u64::from(step)) % u64::from(NODES)) as u16)
+        .find(|node| !held.contains(&i64::from(*node)))
+        .ok_or_else(|| LedgerError::Unavailable("every node id is held".into()))?;
+    // The counter makes the id new even if the clock went back over a restart.
+    let stamp = Ids::new(clock, node).next().number();
+    Ok(Joined {
+        instance: InstanceId::from_number(stamp.max(1) ^ (counter & 0xfff)),
+        node,
+        counter,
+    })
 }

@@ -1,9 +1,13 @@
 //! Accepting messages.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
-use super::{Dispatch, LedgerError};
-use crate::domain::id::{InstanceId, MessageId, OutboxId};
+use super::{Dispatch, LedgerError, frames};
+use crate::broker::{Member, Publication, QueueName};
+use crate::clock::Timestamp;
+use crate::domain::id::{InstanceId, MessageId, OutboxId, PartnerId};
 use crate::domain::message::NewMessage;
 
 /// How a repeated client id compares with the message accepted under it.
@@ -53,4 +57,98 @@ pub trait Intake: Send + Sync {
         messages: &[NewMessage],
         retire: &[OutboxId],
     ) -> Result<AcceptedBatch, LedgerError>;
+}
+
+/// How many rows one statement inserts; the largest that fits is taken.
+pub(super) const SIZES: [usize; 3] = [64, 8, 1];
+
+/// Cuts rows into the pieces that one statement each inserts, and tells by which of [`SIZES`].
+pub(super) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = (usize, &[T])> {
+    std::iter::from_fn(move || {
+        let size = SIZES.iter().position(|size| *size <= rest.len())?;
+        let (piece, after) = rest.split_at(SIZES[size]);
+        rest = after;
+        Some((size, piece))
+    })
+}
+
+/// Messages in the order of the unique key: unsorted batches that overlap would wait for each other
+/// where rows are locked. The sort is stable, so of two with the same key the caller's first is kept.
+pub(super) fn in_key_order(messages: &[NewMessage]) -> Vec<&NewMessage> {
+    let mut sorted: Vec<&NewMessage> = messages.iter().collect();
+    sorted.sort_by(|a, b| (&a.partner, &a.client_msg_id).cmp(&(&b.partner, &b.client_msg_id)));
+    sorted
+}
+
+/// The keys to read messages back by: their place in the batch, partner and client id.
+pub(super) fn places(messages: &[NewMessage]) -> Vec<serde_json::Value> {
+    let key = |(place, message): (usize, &NewMessage)| {
+        serde_json::json!([
+            place,
+            message.partner.as_str(),
+            message.client_msg_id.as_str()
+        ])
+    };
+    messages.iter().enumerate().map(key).collect()
+}
+
+/// What became of each, by what is now found under its client id: place, message id and digest.
+pub(super) fn outcomes(
+    messages: &[NewMessage],
+    found: Vec<(i64, MessageId, Vec<u8>)>,
+) -> Vec<Accepted> {
+    let mut outcomes = vec![Accepted::IdTaken; messages.len()];
+    for (place, id, digest) in found {
+        let Some((message, outcome)) = usize::try_from(place)
+            .ok()
+            .and_then(|place| Some((messages.get(place)?, outcomes.get_mut(place)?)))
+        else {
+            continue;
+        };
+        *outcome = if id == message.id {
+            Accepted::Kept
+        } else if digest == message.digest {
+            Accepted::Repeated(id, Duplicate::Same)
+        } else {
+            Accepted::Repeated(id, Duplicate::Conflict)
+        };
+    }
+    outcomes
+}
+
+/// When a batch was accepted.
+pub(super) fn accepted_at(messages: &[NewMessage]) -> Timestamp {
+    let first = messages.first().map(|first| first.accepted_at);
+    first.unwrap_or_default()
+}
+
+/// The frames of those that were kept.
+pub(super) fn kept_frames(messages: &[NewMessage], outcomes: &[Accepted]) -> Vec<Publication> {
+    let kept = messages
+        .iter()
+        .zip(outcomes)
+        .filter(|(_, outcome)| **outcome == Accepted::Kept)
+        .map(|(message, _)| {
+            let member = Member {
+                id: message.id,
+                attempt: 0,
+            };
+            let queue = QueueName::of(message.kind, message.lane);
+            (queue, message.kind, member)
+        });
+    frames::send_frames(kept, accepted_at(messages))
+}
+
+/// How many messages there are per partner, day in Korea and number of the type.
+pub(super) fn per_day<'m>(
+    messages: impl IntoIterator<Item = &'m NewMessage>,
+) -> BTreeMap<(&'m PartnerId, i32, u8), i64> {
+    let mut days = BTreeMap::new();
+    for message in messages {
+        let day = message.accepted_at.kst_day().number();
+        *days
+            .entry((&message.partner, day, message.kind.number()))
+            .or_default() += 1;
+    }
+    days
 }

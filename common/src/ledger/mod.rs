@@ -12,22 +12,32 @@ use std::sync::Arc;
 use crate::broker::Publication;
 use crate::domain::id::OutboxId;
 
+mod books;
+mod columns;
 mod deadletters;
 mod delays;
+mod ending;
+mod frames;
+mod installation;
 mod instances;
 mod intake;
+mod letters;
 mod outbox;
 mod partners;
 mod queries;
 mod reports;
+mod rows;
+mod settling;
 mod submissions;
 mod upkeep;
 mod webhooks;
 
+pub mod mysql;
 pub mod sqlite;
 
 pub use deadletters::{DeadLetter, DeadLetterFilter, DeadLetterKind, DeadLetters, NewDeadLetter};
 pub use delays::{Ask, Delays, DueGroup};
+pub use installation::{Installation, KeyFingerprint};
 pub use instances::{Heartbeat, Instances, Joined, LiveInstance, QueueTaken, SharedHealth};
 pub use intake::{Accepted, AcceptedBatch, Duplicate, Intake};
 pub use outbox::Outbox;
@@ -50,6 +60,9 @@ pub enum LedgerError {
     /// It cannot be reached, is read-only, locked too long, or shutting down.
     #[error("ledger unavailable: {0}")]
     Unavailable(String),
+    /// A setting is wrong, so that trying again is no use: the sentence names it and the remedy.
+    #[error("{0}")]
+    Misconfigured(String),
     /// A row broke a rule of the schema: a bug, or one bad row in a batch.
     #[error("ledger refused: {0}")]
     Refused(String),
@@ -80,7 +93,8 @@ pub struct Dispatch {
 
 /// The whole port.
 pub trait Ledger:
-    Instances
+    Installation
+    + Instances
     + Partners
     + Intake
     + Outbox
@@ -95,7 +109,8 @@ pub trait Ledger:
 }
 
 impl<T> Ledger for T where
-    T: Instances
+    T: Installation
+        + Instances
         + Partners
         + Intake
         + Outbox

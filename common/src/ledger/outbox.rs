@@ -16,13 +16,14 @@ pub trait Outbox: Send + Sync {
     /// [`LedgerError`]; the rows stay and are published again, which is harmless.
     async fn retire(&self, rows: &[OutboxId]) -> Result<(), LedgerError>;
 
-    /// Own rows made before `before`, oldest first.
+    /// Own rows after `after` that were made before `before`, oldest first.
     ///
     /// # Errors
     /// [`LedgerError`].
     async fn outbox_of(
         &self,
         me: InstanceId,
+        after: Option<OutboxId>,
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Dispatch>, LedgerError>;
@@ -65,7 +66,8 @@ pub trait Outbox: Send + Sync {
     /// [`LedgerError`].
     async fn poll_cursor(&self, source: &str) -> Result<Option<String>, LedgerError>;
 
-    /// Takes the right to poll `source` until `until`; false if another live process has it.
+    /// Takes the right to poll `source` from `now` until `until`; false if another live process has
+    /// it. Of many processes only how long that is counts: it runs by the ledger's own clock.
     ///
     /// # Errors
     /// [`LedgerError`].

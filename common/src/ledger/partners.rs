@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::FromRow;
 
 use super::LedgerError;
+use super::rows::partner_id;
 use crate::clock::Timestamp;
 use crate::domain::id::PartnerId;
 use crate::domain::text::Unencodable;
@@ -116,11 +118,12 @@ pub trait Partners: Send + Sync {
     /// [`LedgerError`].
     async fn partners(&self) -> Result<Vec<Partner>, LedgerError>;
 
-    /// Replaces a partner's row; false if there is none.
+    /// Changes a partner from what was `read` into `changed`; false, and nothing is changed, if it is
+    /// not as it was read any more: another change must not be undone.
     ///
     /// # Errors
     /// [`LedgerError`].
-    async fn update_partner(&self, partner: &Partner) -> Result<bool, LedgerError>;
+    async fn update_partner(&self, read: &Partner, changed: &Partner) -> Result<bool, LedgerError>;
 
     /// The sender numbers a partner may use, digits only.
     ///
@@ -171,4 +174,105 @@ pub trait Partners: Send + Sync {
     /// # Errors
     /// [`LedgerError`].
     async fn revoke_refresh_of(&self, partner: &PartnerId) -> Result<(), LedgerError>;
+}
+
+/// The columns of a partner.
+#[derive(FromRow)]
+pub(super) struct PartnerRow {
+    partner_id: String,
+    name: String,
+    active: bool,
+    secret_hash: String,
+    credential_version: i64,
+    per_second: i64,
+    express_per_second: i64,
+    unencodable: String,
+    webhook_url: Option<String>,
+    webhook_secret: Vec<u8>,
+    webhook_other_secret: Option<Vec<u8>>,
+    webhook_other_until: Option<i64>,
+    webhook_batch: i64,
+    webhook_sent: bool,
+    webhook_disabled: Option<String>,
+    created_at: i64,
+}
+
+impl PartnerRow {
+    pub(super) fn into_partner(self) -> Result<Partner, LedgerError> {
+        let whole = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(Partner {
+            id: partner_id(&self.partner_id)?,
+            name: self.name,
+            status: if self.active {
+                PartnerStatus::Active
+            } else {
+                PartnerStatus::Disabled
+            },
+            secret_hash: self.secret_hash,
+            credential_version: whole(self.credential_version),
+            per_second: whole(self.per_second),
+            express_per_second: whole(self.express_per_second),
+            unencodable: self
+                .unencodable
+                .parse()
+                .map_err(|_| LedgerError::Corrupt("policy for characters".into()))?,
+            webhook: WebhookSettings {
+                url: self.webhook_url,
+                secret: self.webhook_secret,
+                other_secret: self.webhook_other_secret,
+                other_until: self.webhook_other_until.map(Timestamp::from_millis),
+                batch: u16::try_from(self.webhook_batch).unwrap_or(1),
+                sent: self.webhook_sent,
+                disabled: self.webhook_disabled,
+            },
+            created_at: Timestamp::from_millis(self.created_at),
+        })
+    }
+}
+
+/// The columns of a refresh token.
+#[derive(FromRow)]
+pub(super) struct RefreshRow {
+    pub(super) family: Vec<u8>,
+    partner_id: String,
+    expires_at: i64,
+    used_at: Option<i64>,
+    revoked: bool,
+}
+
+/// What is to be done about a refresh token that is presented.
+pub(super) enum Presented {
+    /// Nothing.
+    Invalid,
+    /// Revoke its family.
+    Reused(PartnerId),
+    /// Use it up and keep its successor.
+    Rotated(RefreshToken),
+}
+
+impl RefreshRow {
+    /// Judges the token at `now`; `hash` and `expires_at` are its successor's.
+    pub(super) fn present(
+        &self,
+        hash: [u8; 32],
+        expires_at: Timestamp,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Result<Presented, LedgerError> {
+        if self.revoked || self.expires_at <= now.millis() {
+            return Ok(Presented::Invalid);
+        }
+        let partner = partner_id(&self.partner_id)?;
+        let used_at = self.used_at.map(Timestamp::from_millis);
+        if used_at.is_some_and(|at| now.since(at) > grace) {
+            return Ok(Presented::Reused(partner));
+        }
+        let family = self.family.as_slice().try_into();
+        Ok(Presented::Rotated(RefreshToken {
+            hash,
+            family: family.map_err(|_| LedgerError::Corrupt("family of a refresh token".into()))?,
+            partner,
+            expires_at,
+        }))
+    }
 }

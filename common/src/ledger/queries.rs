@@ -68,7 +68,8 @@ pub struct MessageView {
 pub struct EventRow {
     /// When.
     pub at: Timestamp,
-    /// What: RETRY, DEFERRED, HELD, UNKNOWN, TAKEN_OVER, STRAY_REPORT, ASKED, WEBHOOK_FAILED…
+    /// What: the name of an [`EventKind`](crate::domain::event::EventKind), or of one that a newer
+    /// program knows.
     pub kind: String,
     /// More, for people; never content.
     pub note: String,

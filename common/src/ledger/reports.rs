@@ -1,8 +1,11 @@
 //! The one place where a message ends.
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::FromRow;
 
 use super::LedgerError;
+use crate::broker::ReportFrame;
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, WebhookId};
 use crate::domain::report::Report;
@@ -42,6 +45,44 @@ pub struct ParkedReport {
     pub misses: u32,
     /// When it was parked first.
     pub since: Timestamp,
+}
+
+/// A parked report as it is stored.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct ParkedRow {
+    pub(super) parked_id: i64,
+    pub(super) report: Vec<u8>,
+    pub(super) misses: i64,
+    pub(super) since: i64,
+}
+
+impl ParkedRow {
+    pub(super) fn read(self) -> Result<ParkedReport, LedgerError> {
+        let key = self.parked_id;
+        let unreadable =
+            |what: String| LedgerError::Corrupt(format!("parked report {key}: {what}"));
+        let frame = ReportFrame::decode(&Bytes::from(self.report))
+            .map_err(|error| unreadable(error.to_string()))?;
+        let report = frame
+            .reports
+            .into_iter()
+            .next()
+            .ok_or_else(|| unreadable("it is empty".into()))?;
+        Ok(ParkedReport {
+            key,
+            report,
+            misses: u32::try_from(self.misses).unwrap_or(u32::MAX),
+            since: Timestamp::from_millis(self.since),
+        })
+    }
+}
+
+/// A report as it is parked: a frame of one.
+pub(super) fn to_park(report: &Report) -> Vec<u8> {
+    let frame = ReportFrame {
+        reports: vec![report.clone()],
+    };
+    frame.encode().to_vec()
 }
 
 /// The reporter's room.

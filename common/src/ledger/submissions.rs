@@ -1,10 +1,13 @@
 //! Claims and their settlement: the two transactions around a vendor call.
 
 use async_trait::async_trait;
+use sqlx::FromRow;
 
+use super::rows::{attempt_from, kind_from, lane_from, purpose_from};
 use super::{Dispatch, LedgerError};
 use crate::broker::Member;
 use crate::clock::Timestamp;
+use crate::domain::event::EventKind;
 use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
 use crate::domain::kind::{Lane, MessageType, Purpose};
 use crate::domain::phase::Settled;
@@ -24,6 +27,40 @@ pub struct Claim {
     pub members: Vec<Member>,
 }
 
+/// A claimed message as it is stored.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct ClaimedRow {
+    pub(super) message_id: MessageId,
+    pub(super) message_type: i64,
+    pub(super) purpose: i64,
+    pub(super) lane: i64,
+    pub(super) attempt: i64,
+    pub(super) sealed: Vec<u8>,
+    pub(super) valid_until: i64,
+    pub(super) poison: i64,
+    pub(super) tell_sent: bool,
+}
+
+impl ClaimedRow {
+    pub(super) fn attempt(&self) -> u16 {
+        attempt_from(self.attempt)
+    }
+
+    pub(super) fn read(self) -> Result<ClaimedMessage, LedgerError> {
+        Ok(ClaimedMessage {
+            id: self.message_id,
+            kind: kind_from(self.message_type)?,
+            purpose: purpose_from(self.purpose)?,
+            lane: lane_from(self.lane),
+            attempt: attempt_from(self.attempt),
+            sealed: self.sealed,
+            valid_until: Timestamp::from_millis(self.valid_until),
+            poison: u16::try_from(self.poison).unwrap_or(u16::MAX),
+            tell_sent: self.tell_sent,
+        })
+    }
+}
+
 /// Why messages that are QUEUED are made to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
@@ -32,6 +69,16 @@ pub enum Hold {
     /// Working on them went wrong for a reason of their own: counted in
     /// [`ClaimedMessage::poison`].
     Faulty,
+}
+
+impl Hold {
+    /// The event of it, and what it says.
+    pub(super) const fn event(self) -> (EventKind, &'static str) {
+        match self {
+            Self::NoRoute => (EventKind::Held, "no usable route"),
+            Self::Faulty => (EventKind::Quarantined, "working on it failed"),
+        }
+    }
 }
 
 /// A call that a process holds according to the ledger, for one of its messages.

@@ -1,16 +1,24 @@
 //! What keeps the ledger moving when a process, a queue or a report was lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::FromRow;
 
+use super::rows::{NewDelay, NewEvent, attempt_from, kind_from, known, status_number};
 use super::{Dispatch, LedgerError};
-use crate::broker::QueueName;
-use crate::clock::Timestamp;
-use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::broker::{Member, QueueName};
+use crate::clock::{ManualClock, Timestamp};
+use crate::domain::event::EventKind;
+use crate::domain::id::{Ids, InstanceId, MessageId, OutboxId, SubmissionId, WebhookId};
 use crate::domain::kind::MessageType;
 use crate::domain::phase::Phase;
 use crate::domain::report::VendorAccount;
+use crate::domain::status::Status;
+
+/// The most rows of one other table that go with a chunk of old messages.
+pub(super) const OTHERS: i64 = 2_000;
 
 /// Which part of the status index a walk goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +27,15 @@ pub enum WatchedStatus {
     Received,
     /// Taken, without an end.
     Sent,
+}
+
+impl WatchedStatus {
+    pub(super) const fn number(self) -> i64 {
+        status_number(match self {
+            Self::Received => Status::Received,
+            Self::Sent => Status::Sent,
+        })
+    }
 }
 
 /// What a walk sees of a message that has not ended.
@@ -78,6 +95,61 @@ impl Overdue {
     }
 }
 
+/// A message that is queued again.
+#[derive(FromRow)]
+pub(super) struct QueuedRow {
+    pub(super) message_id: MessageId,
+    attempt: i64,
+    message_type: i64,
+    queue: i64,
+}
+
+impl QueuedRow {
+    pub(super) fn to_member(&self) -> Result<(QueueName, MessageType, Member), LedgerError> {
+        let member = Member {
+            id: self.message_id,
+            attempt: attempt_from(self.attempt),
+        };
+        let queue = known("queue", self.queue, QueueName::from_number)?;
+        Ok((queue, kind_from(self.message_type)?, member))
+    }
+}
+
+/// A message that may have been sent since the ledger's backup was made.
+#[derive(FromRow)]
+pub(super) struct DoubtfulRow {
+    pub(super) message_id: MessageId,
+    attempt: i64,
+    message_type: i64,
+    was_claimed: bool,
+}
+
+impl DoubtfulRow {
+    /// The question to its vendor. Which vendors can be asked is not known here; a question to one
+    /// that cannot be asked is passed over.
+    pub(super) fn ask(&self, now: Timestamp) -> Option<NewDelay> {
+        self.was_claimed.then_some(NewDelay {
+            message: self.message_id,
+            attempt: self.attempt,
+            group: self.message_type,
+            due: now,
+        })
+    }
+
+    pub(super) fn event(&self) -> NewEvent {
+        NewEvent {
+            message: self.message_id,
+            kind: EventKind::Unknown,
+            note: "the ledger went back; it may have been sent".into(),
+        }
+    }
+}
+
+/// The first id a webhook made then could have: ids are in order of time.
+pub(super) fn first_webhook(at: Timestamp) -> WebhookId {
+    Ids::new(Arc::new(ManualClock::new(at)), 0).webhook()
+}
+
 /// The room of upkeep.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
@@ -117,7 +189,8 @@ pub trait Upkeep: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError>;
 
-    /// Puts the final answers that these ANSWERED rows hold into the outbox again.
+    /// Puts the final answers that these rows hold, still ANSWERED since exactly then, into the outbox
+    /// again, `answered_at` now.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -125,7 +198,7 @@ pub trait Upkeep: Send + Sync {
         &self,
         me: InstanceId,
         outbox: OutboxId,
-        messages: &[MessageId],
+        answered: &[(MessageId, Timestamp)],
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError>;
 

@@ -1,10 +1,13 @@
 //! Webhook rows: frozen when a message ends, delivered by the reporter that wrote them.
 
 use async_trait::async_trait;
+use sqlx::FromRow;
 
+use super::rows::{NewEvent, attempt_from};
 use super::{LedgerError, NewDeadLetter};
 use crate::clock::Timestamp;
-use crate::domain::id::{InstanceId, PartnerId, WebhookId};
+use crate::domain::event::EventKind;
+use crate::domain::id::{InstanceId, MessageId, PartnerId, WebhookId};
 
 /// An endpoint with something due. One endpoint a partner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +56,51 @@ pub enum DeliveryResult {
     },
 }
 
+/// A due webhook as it is stored.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct WebhookRow {
+    pub(super) webhook_id: WebhookId,
+    pub(super) attempt: i64,
+    pub(super) results: i64,
+    pub(super) body: String,
+    pub(super) created_at: i64,
+}
+
+impl WebhookRow {
+    pub(super) fn into_due(self, partner: &PartnerId) -> DueWebhook {
+        DueWebhook {
+            id: self.webhook_id,
+            partner: partner.clone(),
+            attempt: attempt_from(self.attempt),
+            body: self.body,
+            results: u16::try_from(self.results).unwrap_or(u16::MAX),
+            created_at: Timestamp::from_millis(self.created_at),
+        }
+    }
+}
+
+impl DueWebhook {
+    /// What came of an attempt, as an event of each message it tells of: the body knows which.
+    pub(super) fn events(&self, kind: EventKind, why: &str) -> Vec<NewEvent> {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let messages = body["events"].as_array().into_iter().flatten();
+        messages
+            .filter_map(|event| event["messageId"].as_str()?.parse().ok())
+            .map(|message: MessageId| NewEvent {
+                message,
+                kind,
+                note: format!("attempt {}: {why}", self.attempt + 1),
+            })
+            .collect()
+    }
+}
+
 /// The room of webhooks.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
-    /// Endpoints of enabled partners with rows of `me` due at `now`, those waiting longest first.
+    /// Enabled endpoints with rows of `me` due at `now`, those waiting longest first. That the
+    /// partner itself is disabled makes no difference: what it sent before still ends, and it is
+    /// told.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -67,7 +111,7 @@ pub trait Webhooks: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Endpoint>, LedgerError>;
 
-    /// When the next webhook of `me` is due at all; nothing if there is none.
+    /// When the next webhook of `me` for an enabled endpoint is due; nothing if there is none.
     ///
     /// # Errors
     /// [`LedgerError`].

@@ -1,81 +1,73 @@
 //! Limits within one process.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota as Rate, RateLimiter};
 use moka::future::Cache;
 
+use super::bucket::{Bucket, Share};
 use super::{Meter, Quota, Room};
 use crate::domain::id::{ClientMsgId, MessageId, PartnerId};
 
-/// How many partners' limiters and how many repeats are kept.
-const PARTNERS: u64 = 100_000;
+/// How many partners' limits and how many repeats are kept.
+pub(super) const PARTNERS: u64 = 100_000;
 const REPEATS: u64 = 200_000;
+/// How long a limit is kept that nobody asks for. Longer than the largest debt of one.
+pub(super) const IDLE: Duration = Duration::from_secs(60);
+/// How long an accepted client id is remembered.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// Limits by `governor`, one limiter per partner and meter, and a bounded cache of client ids.
+/// Each process limits by itself; beside others it gives out its share of a limit. Client ids are
+/// remembered in a bounded cache.
 #[derive(Debug)]
 pub struct LocalQuota {
-    limiters: Cache<(PartnerId, Meter, u32), Arc<DefaultDirectRateLimiter>>,
+    buckets: Cache<(PartnerId, Meter), Arc<Mutex<Bucket>>>,
     repeats: Cache<(PartnerId, ClientMsgId), MessageId>,
-    clock: DefaultClock,
+    receivers: Receivers,
 }
 
 impl Default for LocalQuota {
     fn default() -> Self {
         Self {
-            // A changed limit is another key; the old limiter is idle and goes.
-            limiters: Cache::builder()
+            buckets: Cache::builder()
                 .max_capacity(PARTNERS)
-                .time_to_idle(Duration::from_secs(60))
+                .time_to_idle(IDLE)
                 .build(),
             repeats: Cache::builder()
                 .max_capacity(REPEATS)
-                .time_to_live(Duration::from_secs(600))
+                .time_to_live(REMEMBERED)
                 .build(),
-            clock: DefaultClock::default(),
+            receivers: Receivers::default(),
         }
     }
 }
 
 impl LocalQuota {
-    /// Limits for one process.
+    /// Limits for one process, until it is told that there are more.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    async fn limiter(
-        &self,
-        partner: &PartnerId,
-        meter: Meter,
-        per_second: NonZeroU32,
-    ) -> Arc<DefaultDirectRateLimiter> {
-        self.limiters
-            .get_with((partner.clone(), meter, per_second.get()), async {
-                Arc::new(RateLimiter::direct(Rate::per_second(per_second)))
-            })
-            .await
     }
 }
 
 #[async_trait]
 impl Quota for LocalQuota {
     async fn take(&self, partner: &PartnerId, meter: Meter, per_second: u32, items: u32) -> Room {
-        let Some(items) = NonZeroU32::new(items) else {
-            return Room::Granted;
+        let limit = match Limit::of(per_second, items) {
+            Ok(limit) => limit,
+            Err(room) => return room,
         };
-        let Some(per_second) = NonZeroU32::new(per_second) else {
-            return Room::TooMany;
-        };
-        let limiter = self.limiter(partner, meter, per_second).await;
-        match limiter.check_n(items) {
-            Ok(Ok(())) => Room::Granted,
-            Ok(Err(until)) => Room::Wait(until.wait_time_from(self.clock.now())),
-            Err(_) => Room::TooMany,
-        }
+        let full = async { Arc::new(Mutex::new(Bucket::full(Instant::now()))) };
+        let bucket = self.buckets.get_with((partner.clone(), meter), full).await;
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = bucket.take(Instant::now(), self.receivers.share(limit), items);
+        taken.map_or_else(Room::Wait, |()| Room::Granted)
+    }
+
+    fn note_receivers(&self, live: usize) {
+        self.receivers.note(live);
     }
 
     async fn remember(&self, partner: &PartnerId, client: &ClientMsgId, message: MessageId) {
@@ -89,57 +81,48 @@ impl Quota for LocalQuota {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A limit, in items a second, that so many items can keep to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit(pub(super) NonZeroU32);
 
-    fn partner(name: &str) -> PartnerId {
-        name.parse().unwrap()
+impl Limit {
+    /// # Errors
+    /// The answer that needs no counting. It is the same however many processes there are: the
+    /// whole limit says what is too many.
+    pub(super) fn of(per_second: u32, items: u32) -> Result<Self, Room> {
+        if items == 0 {
+            return Err(Room::Granted);
+        }
+        match NonZeroU32::new(per_second) {
+            Some(limit) if items <= per_second => Ok(Self(limit)),
+            _ => Err(Room::TooMany),
+        }
+    }
+}
+
+/// How many processes take messages.
+#[derive(Debug)]
+pub(super) struct Receivers(AtomicU32);
+
+impl Default for Receivers {
+    fn default() -> Self {
+        Self(AtomicU32::new(1))
+    }
+}
+
+impl Receivers {
+    /// `live` of them, this one included.
+    pub(super) fn note(&self, live: usize) {
+        let live = u32::try_from(live).unwrap_or(u32::MAX);
+        self.0.store(live, Ordering::Relaxed);
     }
 
-    #[tokio::test]
-    async fn a_batch_costs_its_items() {
-        let quota = LocalQuota::new();
-        let take = |items| {
-            let quota = &quota;
-            async move {
-                quota
-                    .take(&partner("a"), Meter::Messages, 1000, items)
-                    .await
-            }
-        };
-        assert_eq!(take(990).await, Room::Granted);
-        assert!(matches!(take(500).await, Room::Wait(wait) if wait <= Duration::from_secs(1)));
-        assert_eq!(take(1001).await, Room::TooMany);
-    }
-
-    #[tokio::test]
-    async fn one_partners_limit_is_not_anothers() {
-        let quota = LocalQuota::new();
-        assert_eq!(
-            quota.take(&partner("a"), Meter::Messages, 5, 5).await,
-            Room::Granted
-        );
-        assert_eq!(
-            quota.take(&partner("b"), Meter::Messages, 5, 5).await,
-            Room::Granted
-        );
-        assert!(matches!(
-            quota.take(&partner("a"), Meter::Messages, 5, 1).await,
-            Room::Wait(_)
-        ));
-        assert_eq!(
-            quota.take(&partner("a"), Meter::Express, 5, 1).await,
-            Room::Granted
-        );
-    }
-
-    #[tokio::test]
-    async fn an_accepted_client_id_is_recalled_for_its_partner_only() {
-        let quota = LocalQuota::new();
-        let (client, message) = ("m-1".parse().unwrap(), MessageId::from_number(7));
-        quota.remember(&partner("a"), &client, message).await;
-        assert_eq!(quota.recall(&partner("a"), &client).await, Some(message));
-        assert_eq!(quota.recall(&partner("b"), &client).await, None);
+    /// This process's share of a limit.
+    pub(super) fn share(&self, limit: Limit) -> Share {
+        let receivers = NonZeroU32::new(self.0.load(Ordering::Relaxed));
+        Share {
+            per_second: limit.0,
+            receivers: receivers.unwrap_or(NonZeroU32::MIN),
+        }
     }
 }

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use crate::domain::id::{ClientMsgId, MessageId, PartnerId};
 
+mod bucket;
 mod local;
+pub mod redis;
 
 pub use local::LocalQuota;
 
@@ -30,12 +32,28 @@ pub enum Room {
     TooMany,
 }
 
+/// Why limits are not counted for all receivers. No request fails by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuotaError {
+    /// The back-end cannot be reached, refuses for now, or does not answer in time.
+    #[error("quota back-end unavailable: {0}")]
+    Unavailable(String),
+    /// A setting is wrong: the sentence names it and the remedy.
+    #[error("{0}")]
+    Misconfigured(String),
+}
+
 /// Limits and the duplicate cache, over all receivers where the back-end can.
 #[async_trait]
 pub trait Quota: Send + Sync {
-    /// Takes room for `items` at `per_second` items a second. Trouble of the back-end is not the
-    /// partner's: it falls back to a local limit and never fails.
+    /// Takes room for `items` at `per_second` items a second, of which one second's worth may be
+    /// taken at once. Trouble of the back-end is not the partner's: it falls back to a local limit
+    /// and never fails.
     async fn take(&self, partner: &PartnerId, meter: Meter, per_second: u32, items: u32) -> Room;
+
+    /// Tells how many live processes take messages, this one included: what a limit is divided by
+    /// where, or while, nothing counts for all of them.
+    fn note_receivers(&self, live: usize);
 
     /// Remembers that this client id was accepted. Called only after the commit; it may forget.
     async fn remember(&self, partner: &PartnerId, client: &ClientMsgId, message: MessageId);

@@ -1,11 +1,12 @@
 //! Which outbox rows this process is busy with.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::broker::QueueName;
 use crate::domain::id::OutboxId;
 use crate::ledger::Dispatch;
 
-/// The most confirmed rows that are remembered. A forgotten one is published again, which is
+/// The most rows that are remembered as confirmed, and as confirmed in part. A forgotten one is published again, which is
 /// harmless, and retired then.
 const MOST_CONFIRMED: usize = 1 << 14;
 
@@ -20,11 +21,13 @@ pub(super) enum Grip {
     Confirmed,
 }
 
-/// Rows being published, and rows confirmed but not yet retired. A row is never in both.
+/// Rows being published, and rows confirmed but not yet retired. A row is never in both. Of rows
+/// that could not be published as a whole, the queues that have confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     held: HashSet<OutboxId>,
     confirmed: BTreeSet<OutboxId>,
+    parts: HashMap<OutboxId, BTreeSet<QueueName>>,
 }
 
 impl Hand {
@@ -44,7 +47,32 @@ impl Hand {
 
     pub(super) fn confirm(&mut self, row: OutboxId) {
         self.held.remove(&row);
+        self.parts.remove(&row);
         self.keep(row);
+    }
+
+    /// Remembers that one queue of a row has confirmed.
+    pub(super) fn confirm_part(&mut self, row: OutboxId, queue: QueueName) {
+        if self.parts.len() < MOST_CONFIRMED || self.parts.contains_key(&row) {
+            self.parts.entry(row).or_default().insert(queue);
+        }
+    }
+
+    /// What of a row has still to be published.
+    pub(super) fn left_of<T>(
+        &self,
+        row: OutboxId,
+        mut queues: BTreeMap<QueueName, T>,
+    ) -> BTreeMap<QueueName, T> {
+        if let Some(confirmed) = self.parts.get(&row) {
+            queues.retain(|queue, _| !confirmed.contains(queue));
+        }
+        queues
+    }
+
+    /// Rows were given away: what is known of them is no longer ours to know.
+    pub(super) fn forget_parts(&mut self) {
+        self.parts.clear();
     }
 
     /// Takes out confirmed rows to be retired, oldest first.

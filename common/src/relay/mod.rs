@@ -3,26 +3,29 @@
 //! Whoever committed a change publishes its frames at once through [`Relay::publish`]. What could
 //! not be published then is left in the outbox, and the sweep of [`Relay::run`] brings it: this
 //! process's own rows, and those of processes that died. A circuit breaker keeps everyone from
-//! waiting for a broker that is away.
+//! waiting for a broker that is away, and one for each queue from waiting for that queue: the frames
+//! of a row are published queue by queue, and a row stays until each of its queues has confirmed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::breaker::{Breaker, BreakerRules, State};
-use crate::broker::{BrokerError, Publication, SharedBroker};
+use crate::breaker::{BreakerRules, Open, State};
+use crate::broker::{BrokerError, Publication, QueueName, SharedBroker};
 use crate::clock::{Clock, boot_time};
-use crate::deadline::in_time;
+use crate::deadline::{NoAnswer as _, in_time};
 use crate::domain::id::OutboxId;
 use crate::instance::Instance;
 use crate::ledger::{Dispatch, LedgerError, Outbox};
 use crate::rounds::Rounds;
 use crate::telemetry::metric;
 
+mod breakers;
 mod hand;
 mod publisher;
 #[cfg(test)]
@@ -30,6 +33,7 @@ mod tests;
 
 pub use publisher::Publisher;
 
+use breakers::{Breakers, Ending, Turn};
 use hand::{Grip, Hand};
 
 /// The most rows retired in one transaction.
@@ -43,7 +47,7 @@ const LEDGER_LIMIT: Duration = Duration::from_secs(5);
 /// The relay's times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
-    /// How long the broker may take to confirm the frames of one row.
+    /// How long the broker may take to confirm the frames of one row for one queue.
     pub deadline: Duration,
     /// How often confirmed rows are retired and the outbox is swept.
     pub period: Duration,
@@ -75,7 +79,9 @@ pub struct Relay {
     clock: Arc<dyn Clock>,
     config: RelayConfig,
     hand: Mutex<Hand>,
-    breaker: Mutex<Breaker>,
+    breakers: Mutex<Breakers>,
+    /// How far the sweep has come; nothing at the start of a walk.
+    swept: Mutex<Option<OutboxId>>,
 }
 
 impl Relay {
@@ -94,31 +100,42 @@ impl Relay {
             clock,
             config,
             hand: Mutex::default(),
-            breaker: Mutex::new(Breaker::new(config.breaker)),
+            breakers: Mutex::new(Breakers::new(config.breaker)),
+            swept: Mutex::default(),
         }
     }
 
     /// Publishes what a transaction wants published. True once the broker has confirmed all of it;
-    /// the row then waits to be retired. False if it is left to the sweep: the broker failed, was
-    /// too slow, or is not asked now. Either way the promise is kept.
+    /// the row then waits to be retired. False if some of it is left to the sweep: the broker or a
+    /// queue failed, was too slow, or is not asked now. Either way the promise is kept.
     ///
     /// Cancellation safe: a caller that goes away leaves the row to the sweep.
     pub async fn publish(&self, dispatch: Dispatch) -> bool {
         // Trials of a broker that was away are the sweep's.
-        let asked = self.breaker().state(boot_time()) == State::Closed;
+        let asked = self.breakers().broker(boot_time()) == State::Closed;
         asked && self.bring(dispatch).await
     }
 
-    /// Whether new work may come in.
+    /// Whether new work may come in, as far as that does not depend on its queue.
     ///
     /// # Errors
     /// When to ask again, while the broker is not to be asked: what came in could only wait.
     pub fn admit(&self) -> Result<(), Duration> {
-        match self.breaker().state(boot_time()) {
+        match self.breakers().broker(boot_time()) {
             State::Closed => Ok(()),
             State::Open { retry_after } => Err(retry_after),
             State::HalfOpen => Err(self.config.period),
         }
+    }
+
+    /// Whether new work for `queue` may come in.
+    ///
+    /// # Errors
+    /// When to ask again, while the broker or this queue is not to be asked.
+    pub fn admit_to(&self, queue: QueueName) -> Result<(), Duration> {
+        self.admit()?;
+        let admitted = self.breakers().admits(queue, boot_time());
+        admitted.map_err(|Open { retry_after }| retry_after)
     }
 
     /// Confirmed rows, at most 1,000, to be retired by the caller's next commit. Give them back
@@ -137,6 +154,9 @@ impl Relay {
     /// publishes.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         metric::breaker_open(false);
+        for queue in QueueName::all() {
+            metric::queue_breaker_open(queue, false);
+        }
         let mut rounds = Rounds::every(self.config.period, shutdown);
         while rounds.next().await {
             self.retire().await;
@@ -164,7 +184,7 @@ impl Relay {
         if !self.instance.alive() {
             return;
         }
-        let state = self.breaker().state(boot_time());
+        let state = self.breakers().broker(boot_time());
         let usable = match state {
             State::Closed => true,
             State::HalfOpen => self.trial().await,
@@ -177,33 +197,41 @@ impl Relay {
         self.release_if_cut_off().await;
     }
 
-    /// Asks the broker once whether it is back: with a row if one waits, else with the mark, so
-    /// that an idle process finds its way back too.
+    /// Asks the broker once whether it is back, with a frame for no queue: what becomes of a row
+    /// depends on its queues too, and an idle process has none.
     async fn trial(&self) -> bool {
-        let own = self.own_rows(1).await.unwrap_or_default();
-        let free = self.hand().free(own);
-        if self.breaker().admit(boot_time()).is_err() {
+        if !self.breakers().try_broker(boot_time()) {
             return false;
         }
-        match free.into_iter().next() {
-            Some(row) => self.bring(row).await,
-            None => {
-                let outcome = self.instance.remember_mark().await;
-                self.record(outcome)
-            }
+        let probe = in_time(self.config.deadline, self.broker.probe()).await;
+        if let Err(error) = &probe {
+            tracing::debug!(%error, "the broker is still away");
         }
+        let turn = self.breakers().probed(probe.is_ok(), boot_time());
+        self.tell_broker(turn);
+        probe.is_ok()
     }
 
     /// Own rows that are old enough and that no one is busy with: a commit whose answer was lost, a
-    /// task that ended early, a broker that was away.
+    /// task that ended early, a broker that was away, a queue that refused. A page of which nothing
+    /// could be published ends the round; the next round goes on behind it, so that rows of a queue
+    /// that refuses do not stand before the others.
     async fn republish_own(&self) {
-        while let Some(rows) = self.own_rows(PAGE).await {
-            let more = rows.len() == PAGE as usize;
+        loop {
+            let after = *self.swept();
+            let Some(rows) = self.own_rows(after, PAGE).await else {
+                return;
+            };
+            let last = rows.last().map(|row| row.outbox);
+            let next = last.filter(|_| rows.len() == PAGE as usize);
             let free = self.hand().free(rows);
-            let all = self.republish(free, "own").await;
-            // The next page begins where retired rows end.
-            if !(more && all && self.retire().await) {
-                break;
+            let confirmed = self.republish(free, "own").await;
+            if !self.may_go_on() {
+                return;
+            }
+            *self.swept() = next;
+            if next.is_none() || confirmed == 0 || !self.retire().await {
+                return;
             }
         }
     }
@@ -216,21 +244,22 @@ impl Relay {
                 break;
             };
             let more = rows.len() == PAGE as usize;
-            if !(self.republish(rows, "adopted").await && more) {
+            // What could not be published is swept with the own rows from now on.
+            self.republish(rows, "adopted").await;
+            if !more {
                 break;
             }
         }
     }
 
-    /// Publishes rows, a few at a time, until one fails. True if all were confirmed.
-    async fn republish(&self, mut rows: Vec<Dispatch>, whose: &'static str) -> bool {
+    /// Publishes rows, a few at a time, as long as the broker is there; returns how many were
+    /// confirmed.
+    async fn republish(&self, mut rows: Vec<Dispatch>, whose: &'static str) -> usize {
         let mut confirmed = 0;
-        let mut all = true;
-        while all && !rows.is_empty() && self.may_go_on() {
+        while !rows.is_empty() && self.may_go_on() {
             let some = rows.drain(..AT_A_TIME.min(rows.len()));
             let outcomes = join_all(some.map(|row| self.bring(row))).await;
-            confirmed += outcomes.iter().filter(|&&confirmed| confirmed).count() as u64;
-            all = outcomes.into_iter().all(|confirmed| confirmed);
+            confirmed += outcomes.iter().filter(|&&confirmed| confirmed).count();
         }
         if confirmed > 0 {
             tracing::info!(
@@ -239,12 +268,12 @@ impl Relay {
                 "published outbox rows that had waited"
             );
         }
-        all && rows.is_empty()
+        confirmed
     }
 
     /// While this process has no way to the broker, others may have one.
     async fn release_if_cut_off(&self) {
-        let broken_for = self.breaker().broken_for(boot_time());
+        let broken_for = self.breakers().broken_for(boot_time());
         let cut_off = broken_for.is_some_and(|time| time > self.config.release_after);
         if !cut_off || self.instance.live() < 2 {
             return;
@@ -252,11 +281,14 @@ impl Relay {
         let released = self.ledger.release_outbox(self.instance.id());
         match read("released rows", from_ledger(released).await) {
             Some(0) | None => {}
-            Some(rows) => tracing::warn!(rows, "gave outbox rows away: the broker is out of reach"),
+            Some(rows) => {
+                self.hand().forget_parts();
+                tracing::warn!(rows, "gave outbox rows away: the broker is out of reach");
+            }
         }
     }
 
-    /// Publishes one row, unless it is in another hand.
+    /// Publishes what is left of one row, unless it is in another hand.
     async fn bring(&self, row: Dispatch) -> bool {
         let held = match self.hand().take(row.outbox) {
             Grip::Confirmed => return true,
@@ -266,67 +298,105 @@ impl Relay {
                 row: row.outbox,
             },
         };
-        let outcome = self.publish_in_time(row.frames).await;
-        let confirmed = self.record(outcome);
-        if confirmed {
+        let mut queues: BTreeMap<QueueName, Vec<Publication>> = BTreeMap::new();
+        for frame in row.frames {
+            queues.entry(frame.queue).or_default().push(frame);
+        }
+        let left = self.hand().left_of(row.outbox, queues);
+        let parts = left.into_iter().map(|(queue, frames)| async move {
+            let confirmed = self.publish_to(queue, frames).await;
+            if confirmed {
+                self.hand().confirm_part(row.outbox, queue);
+            }
+            confirmed
+        });
+        let all = join_all(parts).await.into_iter().all(|confirmed| confirmed);
+        if all {
             self.hand().confirm(held.row);
         }
-        confirmed
+        all
     }
 
-    async fn publish_in_time(&self, frames: Vec<Publication>) -> Result<(), BrokerError> {
-        let queues: BTreeSet<_> = frames.iter().map(|frame| frame.queue).collect();
-        let begun = Instant::now();
-        in_time(self.config.deadline, self.broker.publish(frames)).await?;
-        for queue in queues {
-            metric::published(queue, begun.elapsed());
+    /// Publishes frames for one queue, if it is to be asked now.
+    async fn publish_to(&self, queue: QueueName, frames: Vec<Publication>) -> bool {
+        let begun = boot_time();
+        if !self.breakers().try_queue(queue, begun) {
+            return false;
         }
-        Ok(())
+        let limit = self.config.deadline;
+        let ending = match timeout(limit, self.broker.publish(frames)).await {
+            Ok(Ok(())) => Ending::Confirmed,
+            Ok(Err(error @ (BrokerError::Refused(_) | BrokerError::Returned(_)))) => {
+                Ending::Refused(error)
+            }
+            Ok(Err(error)) => Ending::Away(error),
+            Err(_) => Ending::Late(BrokerError::no_answer(limit)),
+        };
+        let now = boot_time();
+        let turned = self.breakers().note(queue, &ending, begun, now);
+        match &ending {
+            Ending::Confirmed => metric::published(queue, now.saturating_sub(begun)),
+            Ending::Refused(error) | Ending::Late(error) | Ending::Away(error) => {
+                tracing::warn!(%queue, %error, "frames were not published and stay in the outbox");
+            }
+        }
+        self.tell_queue(queue, turned.queue);
+        self.tell_broker(turned.broker);
+        matches!(ending, Ending::Confirmed)
     }
 
-    /// Tells the breaker how it went.
-    fn record(&self, outcome: Result<(), BrokerError>) -> bool {
-        let now = boot_time();
-        match outcome {
-            Ok(()) => {
-                if self.breaker().succeeded(now) {
-                    metric::breaker_open(false);
-                    tracing::info!("the broker is back");
-                }
-                true
+    fn tell_broker(&self, turn: Option<Turn>) {
+        match turn {
+            Some(Turn::Opened) => {
+                metric::breaker_open(true);
+                tracing::error!("the broker is away; new messages are refused until it is back");
             }
-            Err(error) => {
-                let opened = self.breaker().failed(now);
-                tracing::warn!(%error, "frames were not published and stay in the outbox");
-                if opened {
-                    metric::breaker_open(true);
-                    tracing::error!(
-                        "the broker is away; new messages are refused until it is back"
-                    );
-                }
-                false
+            Some(Turn::Closed) => {
+                metric::breaker_open(false);
+                tracing::info!("the broker is back");
             }
+            None => {}
+        }
+    }
+
+    fn tell_queue(&self, queue: QueueName, turn: Option<Turn>) {
+        match turn {
+            Some(Turn::Opened) => {
+                metric::queue_breaker_open(queue, true);
+                tracing::error!(%queue, "the queue takes no frames; new messages for it are refused until it does");
+            }
+            Some(Turn::Closed) => {
+                metric::queue_breaker_open(queue, false);
+                tracing::info!(%queue, "the queue takes frames again");
+            }
+            None => {}
         }
     }
 
     /// `None` if the ledger does not tell.
-    async fn own_rows(&self, limit: u32) -> Option<Vec<Dispatch>> {
+    async fn own_rows(&self, after: Option<OutboxId>, limit: u32) -> Option<Vec<Dispatch>> {
         let before = self.clock.now().minus(self.config.grace);
-        let own = self.ledger.outbox_of(self.instance.id(), before, limit);
+        let own = self
+            .ledger
+            .outbox_of(self.instance.id(), after, before, limit);
         read("own rows", from_ledger(own).await)
     }
 
     /// Whether the sweep may publish: the lease is good and the broker is asked.
     fn may_go_on(&self) -> bool {
-        self.instance.alive() && self.breaker().state(boot_time()) == State::Closed
+        self.instance.alive() && self.breakers().broker(boot_time()) == State::Closed
     }
 
     fn hand(&self) -> MutexGuard<'_, Hand> {
         self.hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breakers(&self) -> MutexGuard<'_, Breakers> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn swept(&self) -> MutexGuard<'_, Option<OutboxId>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

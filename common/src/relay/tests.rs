@@ -12,6 +12,7 @@ use super::*;
 use crate::broker::QueueName;
 use crate::clock::{ManualClock, Timestamp};
 use crate::domain::id::InstanceId;
+use crate::domain::kind::{Lane, MessageType};
 use crate::domain::report::Report;
 use crate::instance::LeaseConfig;
 use crate::instance::fake::{FakeBroker, FakeLedger, ME, clock, join, other};
@@ -24,6 +25,8 @@ const NO_ONE: InstanceId = InstanceId::from_number(0);
 #[derive(Default)]
 struct FakeOutbox {
     rows: Mutex<BTreeMap<OutboxId, (InstanceId, Timestamp)>>,
+    /// Rows that have other frames than most.
+    odd: Mutex<BTreeMap<OutboxId, Dispatch>>,
     away: AtomicBool,
     adoptions: AtomicU64,
 }
@@ -50,21 +53,31 @@ impl FakeOutbox {
     fn select(&self, limit: u32, wanted: impl Fn(InstanceId, Timestamp) -> bool) -> Vec<Dispatch> {
         let rows = self.rows.lock().unwrap();
         let found = rows.iter().filter(|(_, of)| wanted(of.0, of.1));
+        let odd = self.odd.lock().unwrap();
         found
             .take(limit as usize)
-            .map(|(row, _)| dispatch(*row))
+            .map(|(row, _)| odd.get(row).cloned().unwrap_or_else(|| dispatch(*row)))
             .collect()
     }
 }
 
+const SMS: QueueName = QueueName::of(MessageType::Sms, Lane::Ordinary);
+const RCS: QueueName = QueueName::of(MessageType::Rcs, Lane::Ordinary);
+
 /// A row with one frame that names it.
 fn dispatch(row: OutboxId) -> Dispatch {
+    dispatch_to(row, &[QueueName::Report])
+}
+
+/// A row with a frame for each of these queues.
+fn dispatch_to(row: OutboxId, queues: &[QueueName]) -> Dispatch {
+    let frame = |&queue| Publication {
+        queue,
+        body: Bytes::from(row.number().to_string()),
+    };
     Dispatch {
         outbox: row,
-        frames: vec![Publication {
-            queue: QueueName::Report,
-            body: Bytes::from(row.number().to_string()),
-        }],
+        frames: queues.iter().map(frame).collect(),
     }
 }
 
@@ -83,11 +96,14 @@ impl Outbox for FakeOutbox {
     async fn outbox_of(
         &self,
         me: InstanceId,
+        after: Option<OutboxId>,
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Dispatch>, LedgerError> {
         self.answer()?;
-        Ok(self.select(limit, |owner, at| owner == me && at < before))
+        let own = self.select(u32::MAX, |owner, at| owner == me && at < before);
+        let behind = own.into_iter().filter(|row| Some(row.outbox) > after);
+        Ok(behind.take(limit as usize).collect())
     }
 
     async fn adopt_outbox(&self, me: InstanceId, limit: u32) -> Result<Vec<Dispatch>, LedgerError> {
@@ -202,6 +218,23 @@ impl Bench {
     /// A row this process wrote just now.
     fn write(&self, number: u64) -> Dispatch {
         self.outbox.write(number, ME, self.clock.now())
+    }
+
+    /// The same, for these queues.
+    fn write_to(&self, number: u64, queues: &[QueueName]) -> Dispatch {
+        self.write(number);
+        let row = OutboxId::from_number(number);
+        let written = dispatch_to(row, queues);
+        self.outbox.odd.lock().unwrap().insert(row, written.clone());
+        written
+    }
+
+    /// Two rows that their queue refuses: enough to stop asking it.
+    async fn be_refused(&self, queue: QueueName) {
+        *self.broker.refusing.lock().unwrap() = Some(queue);
+        for number in 800..802 {
+            assert!(!self.relay.publish(self.write_to(number, &[queue])).await);
+        }
     }
 
     /// The numbers of the rows published so far.
@@ -407,7 +440,7 @@ async fn a_process_cut_off_from_the_broker_gives_its_rows_to_others() {
     let bench = bench_with(LeaseConfig::exclusive(), long_pause(), 1).await;
     bench.write(1);
     bench.break_the_broker().await;
-    until(|| bench.relay.breaker().broken_for(boot_time()) > Some(Duration::ZERO)).await;
+    until(|| bench.relay.breakers().broken_for(boot_time()) > Some(Duration::ZERO)).await;
     bench.relay.sweep().await;
     assert_eq!(bench.outbox.owners(), [(1, NO_ONE)]);
 }
@@ -417,7 +450,7 @@ async fn a_process_that_is_alone_keeps_its_rows() {
     let bench = bench_with(LeaseConfig::exclusive(), long_pause(), 0).await;
     bench.write(1);
     bench.break_the_broker().await;
-    until(|| bench.relay.breaker().broken_for(boot_time()) > Some(Duration::ZERO)).await;
+    until(|| bench.relay.breakers().broken_for(boot_time()) > Some(Duration::ZERO)).await;
     bench.relay.sweep().await;
     assert_eq!(bench.outbox.owners(), [(1, ME)]);
 }
@@ -459,4 +492,71 @@ async fn beside_the_work_only_so_much_is_published_at_once_and_the_rest_is_swept
     tracker.reopen();
     publisher.publish(Some(room_again));
     until(|| bench.published().last() == Some(&4)).await;
+}
+
+#[tokio::test]
+async fn a_queue_that_refuses_closes_its_own_door_and_no_other() {
+    let bench = bench_with(LeaseConfig::exclusive(), long_pause(), 1).await;
+    bench.be_refused(RCS).await;
+    assert!(bench.relay.admit_to(RCS).is_err());
+    assert!(bench.relay.admit().is_ok() && bench.relay.admit_to(SMS).is_ok());
+    assert!(bench.relay.publish(bench.write_to(1, &[SMS])).await);
+    let begun = bench.broker.begun.load(SeqCst);
+    assert!(!bench.relay.publish(bench.write_to(2, &[RCS])).await);
+    assert_eq!(bench.broker.begun.load(SeqCst), begun, "it is not asked");
+    // The way to the broker is not cut off, so nothing is given away.
+    bench.relay.sweep().await;
+    assert!(bench.outbox.owners().iter().all(|(_, owner)| *owner == ME));
+}
+
+#[tokio::test]
+async fn of_a_row_whose_one_queue_refuses_the_others_frames_go_once() {
+    let bench = bench().await;
+    *bench.broker.refusing.lock().unwrap() = Some(RCS);
+    assert!(!bench.relay.publish(bench.write_to(1, &[RCS, SMS])).await);
+    bench.clock.advance(Duration::from_secs(60));
+    for _ in 0..20 {
+        bench.relay.sweep().await;
+    }
+    assert_eq!(bench.published(), [1]);
+    assert_eq!(bench.relay.take_retired(), []);
+    *bench.broker.refusing.lock().unwrap() = None;
+    let run = tokio::spawn(Arc::clone(&bench.relay).run(CancellationToken::new()));
+    until(|| bench.outbox.owners().is_empty()).await;
+    run.abort();
+    let published = bench.broker.published.lock().unwrap();
+    let queues: Vec<_> = published.iter().map(|frame| frame.queue).collect();
+    assert_eq!(queues, [SMS, RCS]);
+    assert!(bench.relay.admit_to(RCS).is_ok());
+}
+
+#[tokio::test]
+async fn rows_behind_many_of_a_queue_that_refuses_are_swept() {
+    let bench = bench_with(LeaseConfig::exclusive(), long_pause(), 0).await;
+    *bench.broker.refusing.lock().unwrap() = Some(RCS);
+    for number in 1..=600 {
+        bench.write_to(number, &[RCS]);
+    }
+    bench.write_to(601, &[SMS]);
+    bench.clock.advance(Duration::from_secs(60));
+    for _ in 0..3 {
+        bench.relay.sweep().await;
+    }
+    assert_eq!(bench.published(), [601]);
+    assert!(bench.relay.admit().is_ok());
+}
+
+#[tokio::test]
+async fn whether_the_broker_is_back_does_not_depend_on_the_queue_of_the_oldest_row() {
+    let bench = bench().await;
+    bench.break_the_broker().await;
+    *bench.broker.refusing.lock().unwrap() = Some(RCS);
+    bench.write_to(1, &[RCS]);
+    bench.write_to(2, &[SMS]);
+    bench.clock.advance(Duration::from_secs(60));
+    bench.broker.away.store(false, SeqCst);
+    let run = tokio::spawn(Arc::clone(&bench.relay).run(CancellationToken::new()));
+    until(|| bench.published() == [2]).await;
+    assert!(bench.relay.admit().is_ok());
+    run.abort();
 }

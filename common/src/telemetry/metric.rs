@@ -13,6 +13,7 @@ use crate::domain::kind::MessageType;
 use crate::domain::reason::Reason;
 use crate::domain::report::{VendorAccount, Verdict};
 use crate::domain::status::Status;
+use crate::ledger::DeadLetterKind;
 
 const MESSAGES_ACCEPTED: &str = "pabal_messages_accepted_total";
 const MESSAGES_ENDED: &str = "pabal_messages_ended_total";
@@ -35,6 +36,11 @@ const DEAD_LETTERS: &str = "pabal_dead_letters_total";
 const QUEUE_READY: &str = "pabal_queue_ready";
 const PUBLISH: &str = "pabal_publish_seconds";
 const BREAKER_OPEN: &str = "pabal_breaker_open";
+const QUEUE_BREAKER_OPEN: &str = "pabal_queue_breaker_open";
+const BROKER_CONNECTED: &str = "pabal_broker_connected";
+const BROKER_BLOCKED: &str = "pabal_broker_blocked";
+const QUOTA_DEGRADED: &str = "pabal_quota_degraded";
+const QUOTA_UNASKED: &str = "pabal_quota_unasked_total";
 const OUTBOX_ROWS: &str = "pabal_outbox_rows";
 const DELAYS_DUE: &str = "pabal_delays_due";
 const LEDGER_COMMIT: &str = "pabal_ledger_commit_seconds";
@@ -59,6 +65,14 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
+    const ALL: [Self; 5] = [
+        Self::Taken,
+        Self::Refused,
+        Self::Throttled,
+        Self::NotConnected,
+        Self::Unknown,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Taken => "taken",
@@ -86,6 +100,14 @@ pub enum CallbackRefusal {
 }
 
 impl CallbackRefusal {
+    const ALL: [Self; 5] = [
+        Self::NotExpected,
+        Self::NotAuthentic,
+        Self::Unreadable,
+        Self::Busy,
+        Self::NotKept,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::NotExpected => "not_expected",
@@ -115,6 +137,15 @@ pub enum WebhookOutcome {
 }
 
 impl WebhookOutcome {
+    const ALL: [Self; 6] = [
+        Self::Delivered,
+        Self::Retry,
+        Self::Refused,
+        Self::Exhausted,
+        Self::Forbidden,
+        Self::Gone,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -145,7 +176,11 @@ pub fn messages_ended(kind: MessageType, status: Status, reason: Option<Reason>,
 
 /// A refused request, or a refused item of a batch.
 pub fn request_refused(code: Code, reason: ErrorReason) {
-    counter!(REQUESTS_REFUSED, "code" => code.name(), "reason" => reason.name()).increment(1);
+    count_refused_requests(code, reason, 1);
+}
+
+fn count_refused_requests(code: Code, reason: ErrorReason, count: u64) {
+    counter!(REQUESTS_REFUSED, "code" => code.name(), "reason" => reason.name()).increment(count);
 }
 
 /// An answered HTTP request; `route` is the matched pattern, never the path.
@@ -189,13 +224,21 @@ pub fn accept_failed() {
 
 /// A vendor call that ended; `messages` went with it.
 pub fn vendor_call(route: &str, outcome: CallOutcome, messages: u64, took: Duration) {
-    counter!(VENDOR_CALLS, "route" => route.to_owned(), "outcome" => outcome.name())
-        .increment(messages);
+    count_vendor_call(route, outcome, messages);
     histogram!(VENDOR_CALL, "route" => route.to_owned()).record(took);
 }
 
-/// The share of its rate a route may use: 1 when well, 0 when closed.
+fn count_vendor_call(route: &str, outcome: CallOutcome, messages: u64) {
+    counter!(VENDOR_CALLS, "route" => route.to_owned(), "outcome" => outcome.name())
+        .increment(messages);
+}
+
+/// The share of its rate a route may use: 1 when well, 0 when closed. The route's counters are
+/// there from the first time on.
 pub fn route_usable(route: &str, share: f64) {
+    for outcome in CallOutcome::ALL {
+        count_vendor_call(route, outcome, 0);
+    }
     gauge!(ROUTE_USABLE, "route" => route.to_owned()).set(share);
 }
 
@@ -207,22 +250,57 @@ pub fn vendor_reports(account: &VendorAccount, verdict: Verdict, count: u64) {
 
 /// A vendor's callback that was refused.
 pub fn callback_refused(account: &VendorAccount, why: CallbackRefusal) {
-    counter!(CALLBACKS_REFUSED, "account" => account.to_string(), "why" => why.name()).increment(1);
+    count_refused_callbacks(account, why, 1);
+}
+
+fn count_refused_callbacks(account: &VendorAccount, why: CallbackRefusal, count: u64) {
+    counter!(CALLBACKS_REFUSED, "account" => account.to_string(), "why" => why.name())
+        .increment(count);
 }
 
 /// A poll of a vendor that failed.
 pub fn poll_failed(account: &VendorAccount) {
-    counter!(POLL_FAILURES, "account" => account.to_string()).increment(1);
+    count_failed_polls(account, 1);
 }
+
+fn count_failed_polls(account: &VendorAccount, count: u64) {
+    counter!(POLL_FAILURES, "account" => account.to_string()).increment(count);
+}
+
+/// Reports are expected from this account: its counters begin at 0.
+pub fn account_known(account: &VendorAccount) {
+    for verdict in VERDICTS {
+        vendor_reports(account, verdict, 0);
+    }
+    for why in CallbackRefusal::ALL {
+        count_refused_callbacks(account, why, 0);
+    }
+    count_failed_polls(account, 0);
+}
+
+/// One verdict of each name.
+const VERDICTS: [Verdict; 3] = [
+    Verdict::Taken,
+    Verdict::Delivered,
+    Verdict::Failed(Reason::Unspecified),
+];
 
 /// A report the reporter took up.
 pub fn report(verdict: Verdict) {
-    counter!(REPORTS, "verdict" => verdict.name()).increment(1);
+    count_reports(verdict, 1);
+}
+
+fn count_reports(verdict: Verdict, count: u64) {
+    counter!(REPORTS, "verdict" => verdict.name()).increment(count);
 }
 
 /// A report that came after its message had expired.
 pub fn report_late(verdict: Verdict) {
-    counter!(REPORTS_LATE, "verdict" => verdict.name()).increment(1);
+    count_late_reports(verdict, 1);
+}
+
+fn count_late_reports(verdict: Verdict, count: u64) {
+    counter!(REPORTS_LATE, "verdict" => verdict.name()).increment(count);
 }
 
 /// Reports that wait for a message they fit.
@@ -232,13 +310,21 @@ pub fn reports_parked(rows: u64) {
 
 /// A webhook attempt.
 pub fn webhook(outcome: WebhookOutcome, took: Duration) {
-    counter!(WEBHOOKS, "outcome" => outcome.name()).increment(1);
+    count_webhooks(outcome, 1);
     histogram!(WEBHOOK_CALL).record(took);
 }
 
-/// Something went to the dead letters; `kind` is a word of ours.
-pub fn dead_letter(kind: &'static str) {
-    counter!(DEAD_LETTERS, "kind" => kind).increment(1);
+fn count_webhooks(outcome: WebhookOutcome, count: u64) {
+    counter!(WEBHOOKS, "outcome" => outcome.name()).increment(count);
+}
+
+/// Something went to the dead letters.
+pub fn dead_letter(kind: DeadLetterKind) {
+    count_dead_letters(kind, 1);
+}
+
+fn count_dead_letters(kind: DeadLetterKind, count: u64) {
+    counter!(DEAD_LETTERS, "kind" => kind.name()).increment(count);
 }
 
 /// Frames ready in a queue.
@@ -254,6 +340,31 @@ pub fn published(queue: QueueName, took: Duration) {
 /// Whether the circuit breaker towards the queues is open.
 pub fn breaker_open(open: bool) {
     gauge!(BREAKER_OPEN).set(f64::from(u8::from(open)));
+}
+
+/// Whether the circuit breaker towards one queue is open.
+pub fn queue_breaker_open(queue: QueueName, open: bool) {
+    gauge!(QUEUE_BREAKER_OPEN, "queue" => queue.name()).set(f64::from(u8::from(open)));
+}
+
+/// Whether a connection to the broker stands; `connection` says what it is for.
+pub fn broker_connected(connection: &'static str, connected: bool) {
+    gauge!(BROKER_CONNECTED, "connection" => connection).set(f64::from(u8::from(connected)));
+}
+
+/// Whether the broker takes nothing on a connection because it runs short of memory or disk.
+pub fn broker_blocked(connection: &'static str, blocked: bool) {
+    gauge!(BROKER_BLOCKED, "connection" => connection).set(f64::from(u8::from(blocked)));
+}
+
+/// Whether each receiver limits by its share, because nothing counts for all of them.
+pub fn quota_degraded(degraded: bool) {
+    gauge!(QUOTA_DEGRADED).set(f64::from(u8::from(degraded)));
+}
+
+/// Items let pass by a receiver's share of a limit, because nothing counted for all of them.
+pub fn quota_unasked(items: u32) {
+    counter!(QUOTA_UNASKED).increment(u64::from(items));
 }
 
 /// Rows in the outbox.
@@ -299,31 +410,75 @@ const fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
+/// Brings every counter into being whose labels are known from the start, at 0: an alarm on the
+/// increase of one that appears with its first event would miss that event. The counters of routes
+/// and accounts follow when these are known: [`route_usable`], [`account_known`].
+pub(super) fn begin_at_zero() {
+    for kind in MessageType::ALL {
+        messages_accepted(kind, 0);
+        for (status, reason) in ends() {
+            messages_ended(kind, status, reason, 0);
+        }
+    }
+    for &reason in ErrorReason::ALL {
+        count_refused_requests(reason.code(), reason, 0);
+    }
+    for verdict in VERDICTS {
+        count_reports(verdict, 0);
+        count_late_reports(verdict, 0);
+    }
+    for outcome in WebhookOutcome::ALL {
+        count_webhooks(outcome, 0);
+    }
+    for kind in DeadLetterKind::ALL {
+        count_dead_letters(kind, 0);
+    }
+    messages_taken_over(0);
+    messages_requeued(0);
+    counter!(HTTP_ACCEPT_ERRORS).increment(0);
+    counter!(QUOTA_UNASKED).increment(0);
+}
+
+/// Every way in which a message ends.
+fn ends() -> impl Iterator<Item = (Status, Option<Reason>)> {
+    let with_reason = Reason::ALL.into_iter().map(|reason| match reason {
+        Reason::ValidityPassed | Reason::NoReport | Reason::UnknownOutcome => {
+            (Status::Expired, Some(reason))
+        }
+        _ => (Status::Failed, Some(reason)),
+    });
+    std::iter::once((Status::Delivered, None)).chain(with_reason)
+}
+
+/// The counters with their help texts.
+pub(super) const COUNTERS: &[(&str, &str)] = &[
+    (MESSAGES_ACCEPTED, "Messages answered with 202."),
+    (MESSAGES_ENDED, "Messages that reached a final status."),
+    (REQUESTS_REFUSED, "Refused requests and batch items."),
+    (
+        HTTP_ACCEPT_ERRORS,
+        "Connections that could not be accepted.",
+    ),
+    (VENDOR_CALLS, "Messages handed to vendors, by outcome."),
+    (VENDOR_REPORTS, "Reports received from vendors, by verdict."),
+    (CALLBACKS_REFUSED, "Vendors' callbacks that were refused."),
+    (POLL_FAILURES, "Polls of vendors that failed."),
+    (REPORTS, "Reports taken up."),
+    (
+        REPORTS_LATE,
+        "Reports that came after the message had expired.",
+    ),
+    (WEBHOOKS, "Webhook attempts."),
+    (DEAD_LETTERS, "Dead letters."),
+    (QUOTA_UNASKED, "Items let pass without asking Redis."),
+    (TAKEN_OVER, "Messages whose owner had lapsed."),
+    (REQUEUED, "Messages the broker had lost."),
+];
+
 /// Gives every metric its help text.
 pub(super) fn describe() {
-    for (name, help) in [
-        (MESSAGES_ACCEPTED, "Messages answered with 202."),
-        (MESSAGES_ENDED, "Messages that reached a final status."),
-        (REQUESTS_REFUSED, "Refused requests and batch items."),
-        (
-            HTTP_ACCEPT_ERRORS,
-            "Connections that could not be accepted.",
-        ),
-        (VENDOR_CALLS, "Messages handed to vendors, by outcome."),
-        (VENDOR_REPORTS, "Reports received from vendors, by verdict."),
-        (CALLBACKS_REFUSED, "Vendors' callbacks that were refused."),
-        (POLL_FAILURES, "Polls of vendors that failed."),
-        (REPORTS, "Reports taken up."),
-        (
-            REPORTS_LATE,
-            "Reports that came after the message had expired.",
-        ),
-        (WEBHOOKS, "Webhook attempts."),
-        (DEAD_LETTERS, "Dead letters."),
-        (TAKEN_OVER, "Messages whose owner had lapsed."),
-        (REQUEUED, "Messages the broker had lost."),
-    ] {
-        describe_counter!(name, help);
+    for (name, help) in COUNTERS {
+        describe_counter!(*name, *help);
     }
     for (name, help) in [
         (HTTP_CONNECTIONS, "Connections clients hold."),
@@ -333,6 +488,22 @@ pub(super) fn describe() {
         (
             BREAKER_OPEN,
             "1 while the breaker towards the queues is open.",
+        ),
+        (
+            QUEUE_BREAKER_OPEN,
+            "1 while the breaker towards this queue is open.",
+        ),
+        (
+            BROKER_CONNECTED,
+            "1 while the connection to the broker stands.",
+        ),
+        (
+            BROKER_BLOCKED,
+            "1 while the broker takes no frames for want of memory or disk.",
+        ),
+        (
+            QUOTA_DEGRADED,
+            "1 while each receiver limits by its share, without Redis.",
         ),
         (OUTBOX_ROWS, "Rows in the outbox."),
         (

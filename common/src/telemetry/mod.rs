@@ -102,6 +102,28 @@ impl Drop for TelemetryGuard {
     }
 }
 
+/// Whether a filter can be read, and what is wrong with it if not.
+///
+/// # Errors
+/// [`TelemetryError::Filter`].
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    read_filter(filter).map(|_| ())
+}
+
+/// What goes before every filter. The broker's driver calls an error whatever ends a channel or a
+/// connection, also what is expected; what matters of it our own lines say. A filter that names it
+/// hears it again.
+const QUIET: &str = "lapin=off";
+
+fn read_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder()
+        .parse(format!("{QUIET},{filter}"))
+        .map_err(|cause| TelemetryError::Filter {
+            filter: filter.to_owned(),
+            cause,
+        })
+}
+
 /// Sets up logs, metrics and, if asked for, traces for this process. Once.
 ///
 /// # Errors
@@ -124,12 +146,7 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder()
-        .parse(&config.filter)
-        .map_err(|cause| TelemetryError::Filter {
-            filter: config.filter.clone(),
-            cause,
-        })?;
+    let filter = read_filter(&config.filter)?;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let human = match config.format {
         LogFormat::Auto => terminal,
@@ -229,6 +246,22 @@ mod tests {
     fn on_a_terminal_lines_are_for_people() {
         let text = logged(&config("info"), true);
         assert!(text.contains("kept") && serde_json::from_str::<serde_json::Value>(&text).is_err());
+    }
+
+    #[test]
+    fn the_brokers_driver_is_heard_only_if_the_filter_names_it() {
+        let logged = |filter: &str| {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let (subscriber, _guard) =
+                subscriber(&config(filter), false, move || writer.clone()).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error!(target: "lapin::channel", "closed");
+            });
+            lines.text()
+        };
+        assert_eq!(logged("info"), "");
+        assert!(logged("info,lapin=error").contains("closed"));
     }
 
     #[test]

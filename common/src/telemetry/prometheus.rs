@@ -37,6 +37,7 @@ fn install() -> PrometheusHandle {
         tracing::warn!("another metrics recorder was installed before; ours stays empty");
     }
     metric::describe();
+    metric::begin_at_zero();
     fold_regularly(handle.clone());
     handle
 }
@@ -63,6 +64,7 @@ fn fold_regularly(handle: PrometheusHandle) {
 mod tests {
     use super::*;
     use crate::domain::code::{Code, ErrorReason};
+    use crate::domain::report::VendorAccount;
 
     #[test]
     fn installing_twice_gives_the_same_numbers() {
@@ -70,6 +72,32 @@ mod tests {
         metric::request_refused(Code::SystemError, ErrorReason::Overloaded);
         let line = r#"pabal_requests_refused_total{code="E100",reason="OVERLOADED"} 1"#;
         assert!(first.render().contains(line) && second.render().contains(line));
+    }
+
+    #[test]
+    fn every_counter_begins_at_zero() {
+        let handle = prometheus();
+        metric::route_usable("born", 1.0);
+        metric::account_known(&VendorAccount::new("born", "main"));
+        let text = handle.render();
+        let counters = text.lines().filter_map(|line| {
+            let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+            (kind == "counter").then_some(name)
+        });
+        assert_eq!(counters.count(), metric::COUNTERS.len(), "{text}");
+        for line in [
+            r#"pabal_messages_ended_total{type="RCS",status="EXPIRED",reason="NO_REPORT"} 0"#,
+            r#"pabal_messages_ended_total{type="SMS",status="DELIVERED",reason=""} 0"#,
+            r#"pabal_requests_refused_total{code="E101",reason="QUEUE_UNAVAILABLE"} 0"#,
+            r#"pabal_dead_letters_total{kind="webhook"} 0"#,
+            r#"pabal_webhooks_total{outcome="exhausted"} 0"#,
+            r#"pabal_vendor_calls_total{route="born",outcome="unknown"} 0"#,
+            r#"pabal_vendor_reports_total{account="born/main",verdict="FAILED"} 0"#,
+            r#"pabal_vendor_callbacks_refused_total{account="born/main",why="busy"} 0"#,
+            r#"pabal_vendor_poll_failures_total{account="born/main"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
     }
 
     #[test]

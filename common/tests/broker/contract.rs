@@ -5,7 +5,8 @@ use pabal_common::broker::QueueName;
 use pabal_common::domain::kind::Lane;
 
 use crate::stack::{
-    RCS, SMS, each, each_once, frame, next, nothing_comes, take, text, texts, until_ready,
+    RCS, SMS, each, each_once, frame, next, nothing_comes, take, text, texts, until_dead,
+    until_ready,
 };
 
 #[tokio::test]
@@ -59,25 +60,26 @@ async fn frames_come_in_the_order_of_their_queue_and_from_no_other() {
 }
 
 #[tokio::test]
-async fn frames_that_are_dropped_come_back_to_the_head_in_their_order() {
+async fn frames_that_are_dropped_come_again_before_those_that_never_came() {
     each(|it| async move {
         it.publish(SMS, &["1", "2", "3", "4", "5"]).await;
-        let mut subscription = it.subscribe(10).await;
-        let mut taken = take(&mut subscription, 4).await;
-        assert_eq!(texts(&taken), ["1", "2", "3", "4"]);
-        taken.remove(1).ack().await;
-        drop(taken.pop());
+        let mut subscription = it.subscribe(3).await;
+        let taken = take(&mut subscription, 3).await;
+        assert_eq!(texts(&taken), ["1", "2", "3"]);
         drop(taken);
-        until_ready(it.broker.as_ref(), SMS, 4).await;
-        let again = take(&mut subscription, 4).await;
-        assert_eq!(texts(&again), ["1", "3", "4", "5"]);
-        let redelivered: Vec<_> = again
-            .iter()
-            .map(|delivery| delivery.redelivered())
-            .collect();
-        assert_eq!(redelivered, [true, true, true, false]);
+        let mut again = take(&mut subscription, 3).await;
+        assert_eq!(texts(&again), ["1", "2", "3"]);
+        assert!(again.iter().all(|delivery| delivery.redelivered()));
+        again.remove(1).ack().await;
+        let fresh = next(&mut subscription).await;
+        assert_eq!(
+            (text(fresh.as_ref()), fresh.redelivered()),
+            ("4".into(), false)
+        );
         drop(again);
-        assert!(next(&mut subscription).await.redelivered());
+        let again = take(&mut subscription, 2).await;
+        assert_eq!(texts(&again), ["1", "3"]);
+        assert!(again.iter().all(|delivery| delivery.redelivered()));
     })
     .await;
 }
@@ -132,12 +134,17 @@ async fn ready_counts_what_waits_and_not_what_is_in_hand() {
         let mut subscription = it.subscribe(2).await;
         let mut taken = take(&mut subscription, 2).await;
         until_ready(it.broker.as_ref(), SMS, 1).await;
+        drop(subscription);
         taken.remove(0).ack().await;
         until_ready(it.broker.as_ref(), SMS, 1).await;
         drop(taken);
         until_ready(it.broker.as_ref(), SMS, 2).await;
         // A subscription that ends gives back what it had not handed out.
+        let mut subscription = it.subscribe(2).await;
+        let first = next(&mut subscription).await;
         drop(subscription);
+        until_ready(it.broker.as_ref(), SMS, 1).await;
+        drop(first);
         until_ready(it.broker.as_ref(), SMS, 2).await;
     })
     .await;
@@ -204,23 +211,32 @@ async fn few_steps<T>(future: impl Future<Output = T>, steps: usize) -> Option<T
 async fn a_frame_is_counted_and_delivered_though_its_publisher_gave_up() {
     each(|it| async move {
         let mut subscription = it.subscribe(10).await;
-        let asleep = tokio::spawn(async move { next(&mut subscription).await });
+        let mut asleep = tokio::spawn(async move {
+            let first = next(&mut subscription).await;
+            (subscription, first)
+        });
         for steps in 0..4 {
             let published = it.broker.publish(vec![frame(SMS, &steps.to_string())]);
             few_steps(published, steps).await;
         }
+        // Given up as soon as one has arrived.
+        let first = tokio::select! {
+            biased;
+            first = &mut asleep => first,
+            _ = it.broker.publish(vec![frame(SMS, "sure")]) => asleep.await,
+        };
+        let (mut subscription, mut delivery) = first.unwrap();
         // Confirmed after all of them, whatever became of those.
         it.publish(SMS, &["last"]).await;
-        let first = asleep.await.unwrap();
-        let mut successor = it.subscribe(10).await;
         let mut seen = 1;
-        let mut delivery = first;
         while text(delivery.as_ref()) != "last" {
             delivery.ack().await;
-            delivery = next(&mut successor).await;
+            delivery = next(&mut subscription).await;
             seen += 1;
         }
         assert!(seen > 1);
+        delivery.ack().await;
+        drop(subscription);
         // Had one of them not been counted, it would be missing here.
         it.publish(SMS, &["more"; 10]).await;
         until_ready(it.broker.as_ref(), SMS, 10).await;
@@ -239,14 +255,14 @@ async fn a_rejected_frame_waits_among_the_dead_until_it_is_acknowledged_there() 
         let mut reports = it.broker.subscribe(QueueName::Report, 1).await.unwrap();
         next(&mut reports).await.reject().await;
 
-        let mut dead = it.broker.dead_frames(10).await.unwrap();
+        let mut dead = until_dead(it.broker.as_ref(), 2).await;
         dead.sort_by_key(|delivery| text(delivery.as_ref()));
         assert_eq!(texts(&dead), ["bad", "worse"]);
         let from: Vec<_> = dead.iter().map(|delivery| delivery.queue()).collect();
         assert_eq!(from, [SMS, QueueName::Report]);
         dead.remove(0).ack().await;
         drop(dead);
-        let left = it.broker.dead_frames(10).await.unwrap();
+        let left = until_dead(it.broker.as_ref(), 1).await;
         assert_eq!(texts(&left), ["worse"]);
         drop(left);
         assert_eq!(it.broker.dead_frames(0).await.unwrap().len(), 0);

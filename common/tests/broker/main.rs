@@ -4,5 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod contract;
+mod proxy;
+mod rabbit;
 mod restart;
+mod server;
 mod stack;

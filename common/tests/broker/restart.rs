@@ -1,6 +1,6 @@
 //! What a broker keeps over the end of its process.
 
-use crate::stack::{RCS, SMS, each, next, take, texts, until_ready};
+use crate::stack::{RCS, SMS, each, next, take, texts, until_dead, until_ready};
 
 #[tokio::test]
 async fn after_a_restart_what_was_not_acknowledged_is_ready_again_in_its_order() {
@@ -53,7 +53,7 @@ async fn dead_frames_stay_dead_over_a_restart() {
         next(&mut subscription).await.reject().await;
         let after = it.kept.restart().await;
         until_ready(after.as_ref(), SMS, 1).await;
-        assert_eq!(texts(&after.dead_frames(10).await.unwrap()), ["bad"]);
+        assert_eq!(texts(&until_dead(after.as_ref(), 1).await), ["bad"]);
         let mut successor = after.subscribe(SMS, 10).await.unwrap();
         assert_eq!(texts(&take(&mut successor, 1).await), ["good"]);
     })

@@ -16,12 +16,14 @@ use pabal_common::domain::kind::{Lane, MessageType};
 use pabal_common::ledger::sqlite::SqliteLedger;
 use tempfile::TempDir;
 
+use crate::server::Server;
+
 /// Long enough for anything that will happen at all.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Every implementation.
 pub(crate) fn stacks() -> Vec<fn() -> LocalBoxFuture<'static, Fixture>> {
-    vec![|| Box::pin(embedded())]
+    vec![|| Box::pin(embedded()), || Box::pin(rabbit())]
 }
 
 /// Runs a test against every implementation, each with queues of its own.
@@ -69,6 +71,11 @@ impl Fixture {
     pub(crate) async fn ready(&self, queue: QueueName) -> u64 {
         self.broker.ready(queue).await.unwrap()
     }
+}
+
+/// What will happen, and not so late that it would be of no use.
+pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.unwrap()
 }
 
 pub(crate) fn frame(queue: QueueName, text: &str) -> Publication {
@@ -136,6 +143,21 @@ pub(crate) async fn until_ready(broker: &dyn Broker, queue: QueueName, wanted: u
     tokio::time::timeout(DEADLINE, seen).await.unwrap();
 }
 
+/// Waits until this many dead frames can be taken.
+pub(crate) async fn until_dead(broker: &dyn Broker, wanted: usize) -> Vec<Box<dyn Delivery>> {
+    let seen = async {
+        loop {
+            let dead = broker.dead_frames(wanted + 1).await.unwrap();
+            if dead.len() == wanted {
+                return dead;
+            }
+            drop(dead);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, seen).await.unwrap()
+}
+
 /// Whether these texts are all there, each once.
 pub(crate) fn each_once(seen: &[String], wanted: usize) -> bool {
     seen.len() == wanted && seen.iter().collect::<HashSet<_>>().len() == wanted
@@ -150,6 +172,14 @@ async fn embedded() -> Fixture {
     Fixture {
         broker: Arc::new(broker.clone()),
         kept: Box::new(InFolder { folder, broker }),
+    }
+}
+
+async fn rabbit() -> Fixture {
+    let server = Server::empty().await;
+    Fixture {
+        broker: server.connect().await,
+        kept: Box::new(server),
     }
 }
 

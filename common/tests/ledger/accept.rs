@@ -8,7 +8,7 @@ use pabal_common::domain::phase::Phase;
 use pabal_common::domain::status::Status;
 use pabal_common::ledger::{Accepted, Duplicate};
 
-use crate::stack::{each, members, name, partner};
+use crate::stack::{YEAR, each, members, name, partner};
 
 #[tokio::test]
 async fn a_kept_message_is_queued_and_reads_back() {
@@ -208,8 +208,15 @@ async fn a_batch_is_in_the_outbox_until_it_is_retired() {
             .dispatch
             .unwrap();
         assert_eq!(it.outbox().await, [first.clone(), second.clone()]);
-        let older = it.ledger.outbox_of(it.me, it.now(), 10).await.unwrap();
+        let older = it
+            .ledger
+            .outbox_of(it.me, None, it.now(), 10)
+            .await
+            .unwrap();
         assert_eq!(older, std::slice::from_ref(&first));
+        let (after, later) = (Some(first.outbox), it.now().plus(YEAR));
+        let behind = it.ledger.outbox_of(it.me, after, later, 10).await.unwrap();
+        assert_eq!(behind, std::slice::from_ref(&second));
 
         let retire = [first.outbox];
         let message = it.new_message(MessageType::Sms);

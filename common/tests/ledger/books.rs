@@ -222,7 +222,7 @@ async fn numbers_of_messages_that_do_not_exist_are_a_difference() {
 async fn rows_that_contradict_themselves_are_differences() {
     each(|it| async move {
         let ids = two_days(&it).await;
-        let open = ids[6].to_column();
+        let open = it.back.id(ids[6]);
         let damage = [
             (
                 format!("UPDATE messages SET phase = 6 WHERE message_id = {open}"),

@@ -142,10 +142,10 @@ async fn a_delay_whose_message_went_on_is_deleted_and_publishes_nothing() {
         it.applied(it.report_on(ended, Verdict::Delivered)).await;
         let elsewhere = it.one().await;
         wait(&it, elsewhere, true, it.now()).await;
-        let number = elsewhere.to_column();
+        let id = it.back.id(elsewhere);
         it.back
             .run(&format!(
-                "UPDATE messages SET attempt = 2 WHERE message_id = {number}"
+                "UPDATE messages SET attempt = 2 WHERE message_id = {id}"
             ))
             .await;
         assert_eq!(it.ledger.delays_size().await.unwrap(), 2);
@@ -245,9 +245,9 @@ async fn a_waiting_message_that_lost_its_delay_gets_one_again() {
         let ids = it.queued(MessageType::Sms, 3).await;
         wait(&it, ids[0], true, it.now().plus(seconds(9))).await;
         wait(&it, ids[1], true, it.now().plus(seconds(9))).await;
-        let number = ids[0].to_column();
+        let id = it.back.id(ids[0]);
         it.back
-            .run(&format!("DELETE FROM delays WHERE message_id = {number}"))
+            .run(&format!("DELETE FROM delays WHERE message_id = {id}"))
             .await;
         assert_eq!(it.ledger.delay_again(&ids, it.now()).await.unwrap(), 1);
         let released = release(&it, MessageType::Sms, 10, it.now()).await;

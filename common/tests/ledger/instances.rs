@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use pabal_common::broker::QueueName;
 use pabal_common::clock::Timestamp;
-use pabal_common::domain::id::{InstanceId, NODES};
+use pabal_common::domain::id::{InstanceId, MessageId, NODES};
 use pabal_common::domain::kind::{Lane, MessageType};
 use pabal_common::ledger::{QueueTaken, SharedHealth};
 
-use crate::stack::{LEASE, each, seconds};
+use crate::stack::{Fixture, LEASE, each, seconds};
+
+/// Longer than a row of a process that lapsed is kept.
+const GONE: Duration = Duration::from_secs(600);
 
 #[tokio::test]
 async fn every_process_gets_an_id_and_a_node_id_of_its_own() {
@@ -32,18 +35,37 @@ async fn every_process_gets_an_id_and_a_node_id_of_its_own() {
 #[tokio::test]
 async fn a_process_beyond_the_last_node_id_is_refused_until_one_is_free() {
     each(|it| async move {
-        let joins = (1..NODES).map(|_| it.ledger.join("sender", LEASE));
-        let joined = futures::future::join_all(joins).await;
-        assert!(joined.iter().all(Result::is_ok));
+        hold_every_free_node(&it).await;
         assert!(it.ledger.join("sender", LEASE).await.is_err());
         it.ledger.leave(it.me).await.unwrap();
         it.ledger.join("sender", LEASE).await.unwrap();
         assert!(it.ledger.join("sender", LEASE).await.is_err());
-        // Whoever stopped renewing gives its node id back too.
-        it.clock.advance(LEASE);
+        // Whoever stopped renewing gives its node id back too, here after a second lease.
+        it.clock.advance(LEASE * 2);
         it.ledger.join("sender", LEASE).await.unwrap();
     })
     .await;
+}
+
+/// Processes for all node ids that are free: joining a thousand times takes a commit each.
+async fn hold_every_free_node(it: &Fixture) {
+    let until = it.now().plus(LEASE).millis();
+    let nodes: Vec<u64> = (0..u64::from(NODES)).collect();
+    for some in nodes.chunks(400) {
+        let id = |node: &u64| it.back.id(MessageId::from_number(node + 1));
+        let rows = some
+            .iter()
+            .map(|node| format!("SELECT {} AS i, {node} AS n", id(node)));
+        let rows = rows.collect::<Vec<_>>().join(" UNION ALL ");
+        it.back
+            .run(&format!(
+                "INSERT INTO instances \
+                 (instance_id, node, role, frame_version, joined_at, lease_until) \
+                 SELECT v.i, v.n, 'sender', 1, 0, {until} FROM ({rows}) v \
+                 WHERE v.n NOT IN (SELECT node FROM instances)"
+            ))
+            .await;
+    }
 }
 
 #[tokio::test]
@@ -112,7 +134,7 @@ async fn a_lease_lapses_by_the_clock_and_a_stranger_has_none() {
 }
 
 #[tokio::test]
-async fn after_a_stall_everybody_renews_unless_it_was_taken_for_dead() {
+async fn after_an_outage_everybody_renews_unless_it_was_taken_for_dead() {
     each(|it| async move {
         it.clock.advance(LEASE * 2);
         assert_eq!(it.ledger.lapsed(&[it.me]).await.unwrap(), [it.me]);
@@ -124,8 +146,8 @@ async fn after_a_stall_everybody_renews_unless_it_was_taken_for_dead() {
                 .held
         );
         assert_eq!(it.ledger.lapsed(&[it.me]).await.unwrap(), []);
-        it.clock.advance(LEASE * 2);
-        // Whoever joins clears the lapsed away.
+        it.clock.advance(LEASE + GONE);
+        // Whoever joins clears away who has lapsed for so long.
         it.join().await;
         assert!(
             !it.ledger
@@ -163,22 +185,39 @@ async fn a_queue_is_taken_as_far_as_the_newest_frame_anybody_took() {
 }
 
 #[tokio::test]
+async fn a_queue_is_never_taken_further_than_now() {
+    each(|it| async move {
+        let (now, hour) = (it.now(), seconds(3600));
+        let taken = async |at| {
+            let told = QueueTaken {
+                queue: QueueName::Report,
+                queued_at: at,
+            };
+            it.ledger
+                .heartbeat(it.me, LEASE, &[told], &[])
+                .await
+                .unwrap();
+            it.ledger.taken().await.unwrap()[0].queued_at
+        };
+        // Twice: there is no row yet, and there is one.
+        assert_eq!(taken(now.plus(hour)).await, now);
+        assert_eq!(taken(now.plus(hour)).await, now);
+        // What was told before the clock was set back.
+        let later = now.plus(hour).millis();
+        let sql = format!("UPDATE queue_taken SET queued_at = {later}");
+        it.back.run(&sql).await;
+        assert_eq!(taken(now).await, now);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_routes_health_is_told_to_the_others_and_the_newest_word_counts() {
     each(|it| async move {
-        let other = it.join().await;
-        let word = |health: &str, since| SharedHealth {
-            route: "sms-a".into(),
-            health: health.into(),
-            rate: 50,
-            since: it.now().plus(seconds(since)),
-        };
-        let beat = async |who, told: &[SharedHealth]| {
-            it.ledger
-                .heartbeat(who, LEASE, &[], told)
-                .await
-                .unwrap()
-                .health
-        };
+        let (other, begun) = (it.join().await, it.now());
+        it.clock.advance(seconds(7));
+        let word = |health: &str, since| health_since(health, begun.plus(seconds(since)));
+        let beat = async |who, told: &[SharedHealth]| health_told(&it, who, told).await;
         assert_eq!(beat(it.me, &[word("OVERLOAD", 5)]).await, []);
         assert_eq!(beat(other, &[]).await, [word("OVERLOAD", 5)]);
         // An older word changes nothing, a newer one does.
@@ -189,4 +228,56 @@ async fn a_routes_health_is_told_to_the_others_and_the_newest_word_counts() {
         assert_eq!(beat(it.me, &[]).await, [word("FAIL", 6)]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_routes_health_is_not_learned_from_one_without_a_lease() {
+    each(|it| async move {
+        let (left, lapsed) = (it.join().await, it.join().await);
+        let told = health_since("FAIL", it.now());
+        health_told(&it, left, std::slice::from_ref(&told)).await;
+        assert_eq!(
+            health_told(&it, it.me, &[]).await,
+            std::slice::from_ref(&told)
+        );
+        it.ledger.leave(left).await.unwrap();
+        assert_eq!(health_told(&it, it.me, &[]).await, []);
+        health_told(&it, lapsed, std::slice::from_ref(&told)).await;
+        it.clock.advance(LEASE);
+        assert_eq!(health_told(&it, it.me, &[]).await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_word_of_a_clock_that_is_ahead_is_the_newest_only_until_another_is_told() {
+    each(|it| async move {
+        let other = it.join().await;
+        let ahead = health_since("FAIL", it.now().plus(seconds(3600)));
+        health_told(&it, other, &[ahead]).await;
+        let bounded = health_since("FAIL", it.now());
+        assert_eq!(health_told(&it, it.me, &[]).await, [bounded]);
+        it.clock.advance(seconds(1));
+        health_told(&it, it.me, &[health_since("OK", it.now())]).await;
+        assert_eq!(
+            health_told(&it, other, &[]).await,
+            [health_since("OK", it.now())]
+        );
+    })
+    .await;
+}
+
+fn health_since(health: &str, since: Timestamp) -> SharedHealth {
+    SharedHealth {
+        route: "sms-a".into(),
+        health: health.into(),
+        rate: 50,
+        since,
+    }
+}
+
+/// What a process learns while it tells.
+async fn health_told(it: &Fixture, who: InstanceId, told: &[SharedHealth]) -> Vec<SharedHealth> {
+    let beat = it.ledger.heartbeat(who, LEASE, &[], told).await;
+    beat.unwrap().health
 }

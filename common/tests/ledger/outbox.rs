@@ -37,7 +37,7 @@ async fn rows_are_adopted_only_from_owners_without_a_lease_oldest_first() {
         assert_eq!(it.outbox().await, adopted);
         let of_dead = it
             .ledger
-            .outbox_of(dead, it.now().plus(YEAR), 10)
+            .outbox_of(dead, None, it.now().plus(YEAR), 10)
             .await
             .unwrap();
         assert_eq!(of_dead, []);

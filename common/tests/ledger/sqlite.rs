@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, SqlitePool};
 use tempfile::TempDir;
 
-use crate::stack::{BackDoor, Fixture, Hidden, START};
+use crate::stack::{BackDoor, Fixture, Hidden, Place, START};
 
 /// A fresh ledger.
 pub(crate) async fn open() -> Fixture {
@@ -20,7 +20,8 @@ pub(crate) async fn open() -> Fixture {
     let file = folder.path().join("pabal.db");
     let ledger = SqliteLedger::open(&file, clock.clone()).await.unwrap();
     let back = SqliteBackDoor(connect(&file).await);
-    Fixture::new(Arc::new(ledger), clock, Arc::new(back), folder).await
+    let place = Place::Folder { _folder: folder };
+    Fixture::new(Arc::new(ledger), clock, Arc::new(back), place).await
 }
 
 pub(crate) fn clock() -> Arc<ManualClock> {
@@ -76,6 +77,10 @@ impl BackDoor for SqliteBackDoor {
             retry: row.retry.map(|attempt| u16::try_from(attempt).unwrap()),
             ask: row.ask,
         }
+    }
+
+    fn id(&self, id: MessageId) -> String {
+        id.to_column().to_string()
     }
 
     async fn run(&self, sql: &str) {

@@ -21,6 +21,8 @@ use pabal_common::ledger::{
 };
 use tempfile::TempDir;
 
+use crate::mysql::Schema;
+
 /// An implementation of the port.
 pub(crate) struct Stack {
     pub(crate) open: fn() -> LocalBoxFuture<'static, Fixture>,
@@ -28,9 +30,14 @@ pub(crate) struct Stack {
 
 /// Every implementation.
 pub(crate) fn stacks() -> Vec<Stack> {
-    vec![Stack {
-        open: || Box::pin(crate::sqlite::open()),
-    }]
+    vec![
+        Stack {
+            open: || Box::pin(crate::sqlite::open()),
+        },
+        Stack {
+            open: || Box::pin(crate::mysql::open()),
+        },
+    ]
 }
 
 /// Runs a test against every implementation, each with a ledger of its own.
@@ -40,7 +47,10 @@ where
     Running: Future<Output = ()>,
 {
     for stack in stacks() {
-        test((stack.open)().await).await;
+        let it = (stack.open)().await;
+        // A test that names a few fields only would let go of the others at once.
+        let _place = Arc::clone(&it.place);
+        test(it).await;
     }
 }
 
@@ -49,6 +59,9 @@ where
 pub(crate) trait BackDoor: Send + Sync {
     /// Columns of a message that no view has, and its delay rows.
     async fn hidden(&self, id: MessageId) -> Hidden;
+
+    /// How a statement writes this message's id.
+    fn id(&self, id: MessageId) -> String;
 
     /// Runs one statement that every implementation understands.
     async fn run(&self, sql: &str);
@@ -79,7 +92,19 @@ pub(crate) struct Fixture {
     pub(crate) me: InstanceId,
     pub(crate) back: Arc<dyn BackDoor>,
     next: AtomicU64,
-    _folder: TempDir,
+    place: Arc<Place>,
+}
+
+/// Where a ledger is kept; it goes with the fixture.
+pub(crate) enum Place {
+    Folder {
+        _folder: TempDir,
+    },
+    Schema {
+        _schema: Box<Schema>,
+    },
+    /// The test keeps it.
+    Elsewhere,
 }
 
 /// How long a lease lasts.
@@ -90,7 +115,7 @@ impl Fixture {
         ledger: Arc<dyn Ledger>,
         clock: Arc<ManualClock>,
         back: Arc<dyn BackDoor>,
-        folder: TempDir,
+        place: Place,
     ) -> Self {
         let joined = ledger.join("test", LEASE).await.unwrap();
         let shared: Arc<dyn pabal_common::clock::Clock> = clock.clone();
@@ -101,7 +126,7 @@ impl Fixture {
             me: joined.instance,
             back,
             next: AtomicU64::new(1),
-            _folder: folder,
+            place: Arc::new(place),
         };
         it.add_partner(partner("shop")).await;
         it
@@ -127,9 +152,10 @@ impl Fixture {
 
     /// Changes a partner's webhook settings.
     pub(crate) async fn webhook(&self, id: &str, change: impl FnOnce(&mut WebhookSettings)) {
-        let mut partner = self.ledger.partner(&name(id)).await.unwrap().unwrap();
+        let read = self.ledger.partner(&name(id)).await.unwrap().unwrap();
+        let mut partner = read.clone();
         change(&mut partner.webhook);
-        assert!(self.ledger.update_partner(&partner).await.unwrap());
+        assert!(self.ledger.update_partner(&read, &partner).await.unwrap());
     }
 
     /// A message of `shop` with a client id of its own.
@@ -324,7 +350,7 @@ impl Fixture {
     /// Every outbox row of this process.
     pub(crate) async fn outbox(&self) -> Vec<Dispatch> {
         self.ledger
-            .outbox_of(self.me, self.now().plus(YEAR), 100_000)
+            .outbox_of(self.me, None, self.now().plus(YEAR), 100_000)
             .await
             .unwrap()
     }

@@ -140,17 +140,36 @@ async fn a_partner_reads_back_as_it_was_added_and_as_it_was_changed() {
             },
             ..shop.clone()
         };
-        assert!(it.ledger.update_partner(&changed).await.unwrap());
+        assert!(it.ledger.update_partner(&shop, &changed).await.unwrap());
         assert_eq!(
             it.ledger.partner(&shop.id).await.unwrap(),
             Some(changed.clone())
         );
-        assert!(!it.ledger.update_partner(&partner("nobody")).await.unwrap());
+        let nobody = partner("nobody");
+        assert!(!it.ledger.update_partner(&nobody, &nobody).await.unwrap());
         it.add_partner(partner("mall")).await;
         assert_eq!(
             it.ledger.partners().await.unwrap(),
             [partner("mall"), changed]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_a_partner_does_not_undo_one_that_came_between() {
+    each(|it| async move {
+        let read = it.ledger.partner(&name("shop")).await.unwrap().unwrap();
+        it.webhook("shop", |webhook| webhook.disabled = Some("410".into()))
+            .await;
+        let late = Partner {
+            status: PartnerStatus::Disabled,
+            ..read.clone()
+        };
+        assert!(!it.ledger.update_partner(&read, &late).await.unwrap());
+        let found = it.ledger.partner(&name("shop")).await.unwrap().unwrap();
+        assert_eq!(found.status, PartnerStatus::Active);
+        assert_eq!(found.webhook.disabled.as_deref(), Some("410"));
     })
     .await;
 }

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use pabal_common::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
 use pabal_common::domain::id::{DeadLetterId, Ids, InstanceId, NODES, PartnerId};
-use pabal_common::ledger::{
-    DeadLetter, DeadLetterFilter, DeadLetterKind, DeadLetters as _, Partners as _,
-};
-use pabal_gateway::storage::Storage;
+use pabal_common::ledger::{DeadLetter, DeadLetterFilter, DeadLetterKind};
+use pabal_common::process::Visit;
 use serde_json::{Value, json};
 
 use super::{Failure, no_such_partner, print_json, print_table, visit};
@@ -155,7 +153,7 @@ impl Which {
 async fn open(
     values: &pabal_common::config::Values,
     filter: &DeadLetterFilter,
-) -> Result<Storage, Failure> {
+) -> Result<Visit, Failure> {
     let storage = visit(values).await?;
     match &filter.partner {
         Some(id) if storage.ledger.partner(id).await?.is_none() => Err(no_such_partner(id)),
@@ -163,7 +161,7 @@ async fn open(
     }
 }
 
-async fn list(storage: &Storage, filter: DeadLetterFilter, as_json: bool) -> Result<(), Failure> {
+async fn list(storage: &Visit, filter: DeadLetterFilter, as_json: bool) -> Result<(), Failure> {
     let wanted = filter.limit;
     // One more than asked for tells whether any follow.
     let filter = DeadLetterFilter {
@@ -212,7 +210,7 @@ struct Replayed {
 }
 
 /// All of them or none: they are looked up first.
-async fn replay_ids(storage: &Storage, mut ids: Vec<DeadLetterId>) -> Result<Replayed, Failure> {
+async fn replay_ids(storage: &Visit, mut ids: Vec<DeadLetterId>) -> Result<Replayed, Failure> {
     ids.sort_unstable();
     ids.dedup();
     for page in ids.chunks(PAGE as usize) {
@@ -234,7 +232,7 @@ async fn replay_ids(storage: &Storage, mut ids: Vec<DeadLetterId>) -> Result<Rep
 
 /// A page at a time, passing over those that were sent again before.
 async fn replay_matching(
-    storage: &Storage,
+    storage: &Visit,
     filter: DeadLetterFilter,
     limit: Option<u32>,
 ) -> Result<Replayed, Failure> {
@@ -270,11 +268,7 @@ async fn replay_matching(
 
 /// Webhook rows and the outbox row belong to nobody, so that a running pabal adopts them: this
 /// process publishes nothing itself.
-async fn send_again(
-    storage: &Storage,
-    outbox: &Ids,
-    ids: Vec<DeadLetterId>,
-) -> Result<u32, Failure> {
+async fn send_again(storage: &Visit, outbox: &Ids, ids: Vec<DeadLetterId>) -> Result<u32, Failure> {
     let (filter, now) = (these(ids), SystemClock.now());
     let (count, _) = storage
         .ledger

@@ -1,17 +1,16 @@
 //! `pabal migrate` and `pabal ledger`
 
-use std::sync::Arc;
-
-use pabal_common::broker::Broker as _;
 use pabal_common::clock::{Clock as _, SystemClock};
-use pabal_common::crypto::{Created, Keyring};
-use pabal_common::ledger::Upkeep as _;
-use pabal_common::ledger::sqlite;
-use pabal_gateway::storage::{self, Folder, Storage};
+use pabal_common::crypto::Created;
+use pabal_common::instance::LeaseConfig;
+use pabal_common::process::{self, Backends, Place, Visit, settings};
 use serde_json::json;
 
-use super::{Failure, print_json};
+use super::{Failure, print_json, visit};
 use crate::cli::Configuration;
+
+/// How the ledger knows the process of `pabal ledger restored` while it looks who else lives.
+const ROLE: &str = "ledger restored";
 
 #[derive(clap::Args)]
 pub(crate) struct MigrateArguments {
@@ -36,39 +35,40 @@ pub(crate) async fn migrate(
     arguments: MigrateArguments,
 ) -> Result<(), Failure> {
     let values = with.load()?;
-    let folder = Folder::new(values.path("data.folder"));
-    storage::make(folder.path())?;
-    let _lock = storage::lock(&folder)?;
-    // A new ledger gets its key file first: what is sealed later could not be read without it.
-    let made = match folder.ledger().exists() {
-        true => Created::No,
-        false => Keyring::open_or_create(&folder.keys())?.1,
-    };
-    sqlite::migrate(&folder.ledger()).await?;
-    let made_keys = made == Created::Yes;
+    let backends = Backends::from_values(&values).map_err(|error| error.failure())?;
+    let made = process::migrate(&backends).await;
+    let made_keys = made.map_err(|error| error.failure())? == Created::Yes;
+    let ledger = backends.ledger_place();
     if arguments.json {
-        print_json(&json!({"ledger": folder.ledger(), "migrated": true, "madeKeys": made_keys}));
+        print_json(&json!({"ledger": ledger, "migrated": true, "madeKeys": made_keys}));
         return Ok(());
     }
     if made_keys {
         println!(
             "{} holds the new keys: back it up, what is sealed cannot be read without it.",
-            folder.keys().display()
+            backends.keys.display()
         );
     }
-    println!("The schema of {} is up to date.", folder.ledger().display());
+    println!("The schema of {ledger} is up to date.");
     Ok(())
 }
 
 pub(crate) async fn run(with: &Configuration, command: Command) -> Result<(), Failure> {
     let Command::Restored { json } = command;
     let values = with.load()?;
-    let folder = Folder::new(values.path("data.folder"));
-    let _lock = storage::lock(&folder)?;
-    let storage = Storage::visit(&folder, Arc::new(SystemClock)).await?;
-    let seen = storage.broker.recall_mark().await?;
-    let rows = storage.ledger.restored(seen, SystemClock.now()).await?;
-    storage.close().await;
+    let backends = Backends::from_values(&values).map_err(|error| error.failure())?;
+    // Held to the end: no process can start meanwhile.
+    let _lock = match backends.place {
+        Place::Embedded => Some(backends.folder.lock().map_err(|error| error.failure())?),
+        Place::Servers(_) => None,
+    };
+    let visit = visit(&values).await?;
+    if matches!(backends.place, Place::Servers(_)) {
+        nobody_lives(&visit, settings::lease(&values)).await?;
+    }
+    let seen = visit.recall_mark().await.map_err(|error| error.failure())?;
+    let rows = visit.ledger.restored(seen, SystemClock.now()).await?;
+    visit.close().await;
     match json {
         true => print_json(&json!({"unknown": rows})),
         false => println!(
@@ -77,4 +77,26 @@ pub(crate) async fn run(with: &Configuration, command: Command) -> Result<(), Fa
         ),
     }
     Ok(())
+}
+
+/// Refuses while another process has a lease: it could act on rows that are about to be unknown.
+async fn nobody_lives(visit: &Visit, lease: LeaseConfig) -> Result<(), Failure> {
+    let me = visit.ledger.join(ROLE, lease.lease).await?.instance;
+    let heard = visit.ledger.heartbeat(me, lease.lease, &[], &[]).await;
+    visit.ledger.leave(me).await?;
+    let mut others = heard?.live;
+    others.retain(|one| one.instance != me);
+    let names: Vec<String> = others
+        .iter()
+        .map(|one| format!("{} ({})", one.role, one.instance))
+        .collect();
+    match names.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::failed(format!(
+            "processes are alive on this ledger: {}; stop every one of them; one that was killed \
+             counts as alive for {:?} more",
+            names.join(", "),
+            lease.lease
+        ))),
+    }
 }

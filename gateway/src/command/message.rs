@@ -1,8 +1,8 @@
 //! `pabal message`
 
 use pabal_common::domain::id::{ClientMsgId, MessageId, PartnerId};
-use pabal_common::ledger::{MessageView, Partners as _, Queries as _};
-use pabal_gateway::storage::Storage;
+use pabal_common::ledger::MessageView;
+use pabal_common::process::Visit;
 use pabal_gateway::timeline;
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ pub(crate) async fn run(with: &Configuration, command: Command) -> Result<(), Fa
     }
 }
 
-async fn show(storage: &Storage, view: &MessageView, as_json: bool) -> Result<(), Failure> {
+async fn show(storage: &Visit, view: &MessageView, as_json: bool) -> Result<(), Failure> {
     let events = storage.ledger.events(view.id).await?;
     if !as_json {
         print!("{}", timeline::render(view, &events));

@@ -2,7 +2,7 @@
 
 use pabal_gateway::gateway;
 
-use super::{Failure, not_started};
+use super::Failure;
 use crate::cli::Configuration;
 
 pub(crate) async fn run(with: &Configuration) -> Result<(), Failure> {
@@ -14,7 +14,9 @@ pub(crate) async fn run(with: &Configuration) -> Result<(), Failure> {
     let values = with
         .with([data, ("simulator.enabled".into(), "false".into())])
         .load()?;
-    let description = gateway::describe(&values).await.map_err(not_started)?;
+    let description = gateway::describe(&values)
+        .await
+        .map_err(|error| error.failure())?;
     println!("{}", description.to_pretty_json()?);
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `pabal reconcile`
 
-use pabal_common::ledger::Queries as _;
 use serde_json::json;
 
 use super::{Failure, print_json, print_table, visit};

@@ -1,10 +1,9 @@
 //! `pabal serve`
 
-use pabal_common::telemetry;
-use pabal_gateway::gateway::{self, Running, Service};
-use pabal_gateway::settings;
+use pabal_common::process;
+use pabal_gateway::gateway::{self, Running, Service, StartError};
 
-use super::{Failure, not_started};
+use super::Failure;
 use crate::cli::Configuration;
 
 #[derive(clap::Args, Default)]
@@ -23,53 +22,23 @@ fn service(name: &str) -> Result<Service, String> {
 
 pub(crate) async fn run(with: &Configuration, arguments: Arguments) -> Result<(), Failure> {
     let values = with.load()?;
-    let _telemetry = telemetry::init(&settings::telemetry(&values))
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let _telemetry = process::init_telemetry(&values, "pabal")?;
     let services = match arguments.services.is_empty() {
         true => Service::ALL.to_vec(),
         false => arguments.services,
     };
-    let mut running = gateway::start(&values, &services)
-        .await
-        .map_err(not_started)?;
+    let stop = process::stop_on_signal("pabal")?;
+    let mut running = match gateway::start_until(&values, &services, stop).await {
+        Err(StartError::Stopped) => return Ok(()),
+        started => started.map_err(|error| error.failure())?,
+    };
     let has_demo = match "demo".parse() {
         Ok(id) => running.node.ledger.partner(&id).await?.is_some(),
         Err(_) => false,
     };
     welcome(&running, has_demo);
-    let asked = tokio::select! {
-        ended = running.wait() => {
-            ended?;
-            false
-        }
-        () = asked_to_stop() => true,
-    };
-    if asked {
-        tracing::info!("draining; once more to stop at once");
-        tokio::select! {
-            stopped = running.stop() => stopped?,
-            () = asked_to_stop() => return Err(Failure::failed("stopped before the drain ended")),
-        }
-        tracing::info!("stopped; nothing was lost");
-    }
+    running.wait().await?;
     Ok(())
-}
-
-/// Ctrl-C or SIGTERM.
-async fn asked_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupt.await;
 }
 
 /// What a newcomer needs: where it is, and, the first time, who they are and what to paste.

@@ -7,3 +7,4 @@ mod ledger;
 mod pabal;
 mod partner;
 mod running;
+mod servers;

@@ -1,21 +1,19 @@
 //! The real program, killed, frozen and stopped at random moments under load.
 //!
-//! The simulated vendors and the partner's webhook endpoint live in the test's own process: they
-//! are the witnesses, and outlive every kill. `PABAL_CRASH_ROUNDS` sets how often the program is
+//! The simulated vendors and the partner with its webhook endpoint live in the test's own process:
+//! they are the witnesses, and outlive every kill. `PABAL_CRASH_ROUNDS` sets how often the program is
 //! killed, `PABAL_CRASH_SEED` repeats the choices of an earlier run (though not its timing).
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod books;
-mod endpoint;
-mod load;
 mod process;
 mod trial;
+mod verdict;
 mod world;
 
 use std::time::Duration;
 
-use load::{Load, Mix};
+use pabal_gateway::trial::load::Mix;
 use trial::Trial;
 use world::{Tempo, World};
 
@@ -26,38 +24,38 @@ const SHUTDOWN_WATCHDOG: Duration = Duration::from_secs(20);
 async fn killed_again_and_again_it_loses_nothing_and_sends_nothing_twice() {
     let mut trial = Trial::new("kill");
     let world = World::new(Tempo::Hasty).await;
-    let mut process = world.program.start();
+    let mut process = world.start();
     world.ready(&mut process).await;
     let partner = world.add_partner().await;
-    let load = Load::start(&world, &partner, Mix::TROUBLED, trial.fork());
+    let load = world.load(&partner, Mix::TROUBLED, trial.fork());
     for round in 0..trial.rounds(4) {
         // Now and then in the middle of a start, with all that the last kill left to be done.
         if round % 4 == 3 {
             trial.pause(0..400).await;
         } else {
-            load.accepts(trial.between(20..300)).await;
+            world.accepts(&load, trial.between(20..300)).await;
             trial.pause(0..100).await;
         }
         process.kill();
         trial.happened("kills");
-        process = world.program.start();
+        process = world.start();
     }
     world.ready(&mut process).await;
-    load.accepts(100).await;
+    world.accepts(&load, 100).await;
     let sent = load.finish().await;
-    books::close(&world, &partner, &sent, &mut trial).await;
+    verdict::close(&world, &partner, &sent, &mut trial).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_past_its_lease_it_sends_nothing_twice_when_it_wakes() {
     let mut trial = Trial::new("freeze");
     let world = World::new(Tempo::Hasty).await;
-    let mut process = world.program.start();
+    let mut process = world.start();
     world.ready(&mut process).await;
     let partner = world.add_partner().await;
-    let load = Load::start(&world, &partner, Mix::SLOW, trial.fork());
+    let load = world.load(&partner, Mix::SLOW, trial.fork());
     for _ in 0..3 {
-        load.accepts(trial.between(40..160)).await;
+        world.accepts(&load, trial.between(40..160)).await;
         trial.pause(0..200).await;
         process.freeze();
         let past_the_lease = world::LEASE + Duration::from_millis(trial.between(300..900) as u64);
@@ -65,35 +63,35 @@ async fn frozen_past_its_lease_it_sends_nothing_twice_when_it_wakes() {
         process.thaw();
         trial.happened("freezes");
     }
-    load.accepts(100).await;
+    world.accepts(&load, 100).await;
     let ended = process.ended(Duration::ZERO).await;
     assert!(ended.is_none(), "it gave up: {ended:?}\n{}", world.log());
     let sent = load.finish().await;
-    books::close(&world, &partner, &sent, &mut trial).await;
+    verdict::close(&world, &partner, &sent, &mut trial).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asked_to_stop_under_load_it_ends_by_itself_and_leaves_nothing_undone() {
     let mut trial = Trial::new("stop");
     let world = World::new(Tempo::Calm).await;
-    let mut process = world.program.start();
+    let mut process = world.start();
     world.ready(&mut process).await;
     let partner = world.add_partner().await;
-    let load = Load::start(&world, &partner, Mix::GENTLE, trial.fork());
+    let load = world.load(&partner, Mix::GENTLE, trial.fork());
     for _ in 0..2 {
-        load.accepts(trial.between(60..200)).await;
+        world.accepts(&load, trial.between(60..200)).await;
         trial.pause(0..200).await;
         process.ask_to_stop();
         let ended = process.ended(SHUTDOWN_WATCHDOG).await;
         let status = ended.unwrap_or_else(|| panic!("it does not stop\n{}", world.log()));
         assert!(status.success(), "{status}\n{}", world.log());
         trial.happened("stops");
-        process = world.program.start();
+        process = world.start();
         world.ready(&mut process).await;
     }
-    load.accepts(50).await;
+    world.accepts(&load, 50).await;
     let sent = load.finish().await;
-    let outcome = books::close(&world, &partner, &sent, &mut trial).await;
+    let outcome = verdict::close(&world, &partner, &sent, &mut trial).await;
     assert_eq!(
         outcome.expired,
         0,
@@ -108,17 +106,17 @@ async fn killed_while_it_makes_its_folder_it_leaves_one_that_can_be_used() {
     let mut trial = Trial::new("start");
     let world = World::new(Tempo::Calm).await;
     for upto in [10, 40, 80, 120, 200, 400] {
-        let mut process = world.program.start();
+        let mut process = world.start();
         trial.pause(0..upto).await;
         process.kill();
         trial.happened("kills");
     }
-    let mut process = world.program.start();
+    let mut process = world.start();
     world.ready(&mut process).await;
     let partner = world.add_partner().await;
-    let load = Load::start(&world, &partner, Mix::GENTLE, trial.fork());
-    load.accepts(30).await;
+    let load = world.load(&partner, Mix::GENTLE, trial.fork());
+    world.accepts(&load, 30).await;
     let sent = load.finish().await;
-    let outcome = books::close(&world, &partner, &sent, &mut trial).await;
+    let outcome = verdict::close(&world, &partner, &sent, &mut trial).await;
     assert_eq!(outcome.expired, 0, "seed {}\n{}", trial.seed, world.log());
 }

@@ -1,57 +1,12 @@
 //! The program as a process of its own.
 
 use std::fs::File;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use pabal_gateway::trial::site::{Program, without_settings};
 use rustix::process::{Pid, Signal, kill_process};
-
-/// How to start it.
-#[derive(Clone, Debug)]
-pub(crate) struct Program {
-    /// Its configuration file.
-    pub(crate) config: PathBuf,
-    /// Where its output goes, over all starts.
-    pub(crate) log: PathBuf,
-}
-
-impl Program {
-    /// Starts the services.
-    pub(crate) fn start(&self) -> Process {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .unwrap();
-        let child = self
-            .command(&["serve"])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Process { child }
-    }
-
-    /// Runs one of its commands to the end.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pabal"));
-        // What the tests are told by the environment is no setting of the program.
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PABAL_")) {
-            command.env_remove(name);
-        }
-        command
-            .arg("--config")
-            .arg(&self.config)
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
-    }
-}
 
 /// The running services; killed when dropped.
 #[derive(Debug)]
@@ -60,6 +15,23 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Starts the services; their output goes to the end of `log`.
+    pub(crate) fn start(program: &Program, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(&program.binary);
+        without_settings(&mut command);
+        let child = command
+            .arg("--config")
+            .arg(&program.config)
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+
     /// SIGKILL: no destructor runs, nothing is flushed.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

@@ -1,24 +1,27 @@
-//! What surrounds the program: its vendors, its partner and that partner's endpoint.
+//! What surrounds the program: its vendors, its configuration, and the partner's way to it.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pabal_gateway::trial::load::{Load, Manner, Mix};
+use pabal_gateway::trial::site::{Partner, Program, Site};
 use pabal_simulator::{Family, Pace, Simulator, SimulatorConfig};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::endpoint::Endpoint;
-use crate::process::{Process, Program};
+use crate::process::Process;
 
 /// How long the ledger holds the lease of a hasty program.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
-/// The sender number of the partner.
-pub(crate) const SENDER: &str = "0212345678";
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_secs(30);
+/// Messages a second while everything goes well.
+const RATE: f64 = 200.0;
+/// A program that has not accepted by then what it was asked to does not work.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How soon the program gives up waiting.
 #[derive(Clone, Copy, Debug)]
@@ -32,23 +35,12 @@ pub(crate) enum Tempo {
 
 /// Everything but the process that is being tried.
 pub(crate) struct World {
-    pub(crate) program: Program,
-    pub(crate) simulator: Simulator,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) base: String,
-    pub(crate) client: reqwest::Client,
+    pub(crate) site: Site,
     folder: Option<TempDir>,
 }
 
-/// The partner, logged in.
-#[derive(Clone, Debug)]
-pub(crate) struct Partner {
-    /// Its access token.
-    pub(crate) token: String,
-}
-
 impl World {
-    /// Vendors and endpoint, running; a configuration for the program, in a new folder.
+    /// Vendors, running; a configuration for the program, in a new folder.
     pub(crate) async fn new(tempo: Tempo) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
@@ -67,27 +59,30 @@ impl World {
             .unwrap();
         let data = folder.path().join("data");
         let program = Program {
+            binary: env!("CARGO_BIN_EXE_pabal").into(),
             config: folder.path().join("pabal.toml"),
-            log: folder.path().join("pabal.log"),
         };
         std::fs::write(
             &program.config,
             configuration(&address, &data, &simulator, tempo),
         )
         .unwrap();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(4))
-            .build()
-            .unwrap();
         Self {
-            endpoint: Endpoint::start().await,
+            site: Site {
+                receivers: vec![base.clone()],
+                reporters: vec![base],
+                client: Site::client().unwrap(),
+                simulator: Arc::new(simulator),
+                program,
+                logs: vec![folder.path().join("pabal.log")],
+            },
             folder: Some(folder),
-            program,
-            simulator,
-            base,
-            client,
         }
+    }
+
+    /// Starts the program.
+    pub(crate) fn start(&self) -> Process {
+        Process::start(&self.site.program, &self.site.logs[0])
     }
 
     /// Waits until the program says that it is ready.
@@ -97,11 +92,8 @@ impl World {
             if let Some(status) = process.ended(Duration::ZERO).await {
                 panic!("it ended by itself: {status}\n{}", self.log());
             }
-            let answer = self
-                .client
-                .get(format!("{}/readyz", self.base))
-                .send()
-                .await;
+            let url = format!("{}/readyz", self.site.receivers[0]);
+            let answer = self.site.client.get(url).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return;
             }
@@ -112,45 +104,29 @@ impl World {
 
     /// Adds the partner beside the running program, and logs it in.
     pub(crate) async fn add_partner(&self) -> Partner {
-        let added = self.program.run(&[
-            "partner",
-            "add",
-            "crash",
-            "--json",
-            "--rate",
-            "100000",
-            "--sender",
-            SENDER,
-            "--webhook-batch",
-            "20",
-            "--webhook-url",
-            &self.endpoint.url,
-        ]);
-        assert!(added.status.success(), "{added:?}");
-        let credentials: Value = serde_json::from_slice(&added.stdout).unwrap();
-        self.endpoint.trust(
-            credentials["webhookSecret"]
-                .as_str()
-                .unwrap()
-                .parse()
-                .unwrap(),
-        );
-        let login = json!({
-            "clientId": credentials["clientId"], "clientSecret": credentials["clientSecret"],
-        });
-        let url = format!("{}/v1/auth/token", self.base);
-        let answer = self.client.post(url).json(&login).send().await.unwrap();
-        let answer: Value = answer.json().await.unwrap();
-        let token = answer["accessToken"].as_str();
-        Partner {
-            token: token.unwrap_or_else(|| panic!("{answer}")).to_owned(),
-        }
+        self.site.add_partner("crash").await.unwrap()
+    }
+
+    /// The partner begins to send.
+    pub(crate) fn load(&self, partner: &Partner, mix: Mix, random: fastrand::Rng) -> Load {
+        let manner = Manner {
+            mix,
+            rate: RATE,
+            patience: PATIENCE,
+        };
+        Load::start(&self.site, partner, "c", manner, random)
+    }
+
+    /// Waits until `more` messages have been accepted from now on.
+    pub(crate) async fn accepts(&self, load: &Load, more: usize) {
+        let in_time = load.accepts(more).await;
+        assert!(in_time, "{more} messages were not accepted\n{}", self.log());
     }
 
     /// The end of the program's log, for those who have to find out.
     pub(crate) fn log(&self) -> String {
         const LINES: usize = 60;
-        let text = std::fs::read(&self.program.log).unwrap_or_default();
+        let text = std::fs::read(&self.site.logs[0]).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].join("\n")

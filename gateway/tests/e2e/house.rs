@@ -1,4 +1,4 @@
-//! A gateway in a folder of its own, and what partners ask of it.
+//! A gateway in a folder and on a stack of its own, and what partners ask of it.
 
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::api::{Answer, SENDER};
 use crate::endpoint::Endpoint;
 use crate::partner::Partner;
+use crate::stack::Stack;
 use crate::wait::PATIENCE;
 
 /// What every house is set to; a test's own settings come after it.
@@ -34,6 +35,8 @@ const USUAL: &[(&str, &str)] = &[
 ];
 
 pub(crate) struct House {
+    /// Deleted after the house has stopped.
+    _stack: Stack,
     folder: TempDir,
     flags: Vec<(String, String)>,
     /// A configuration file's text.
@@ -51,14 +54,15 @@ impl House {
 
     /// The same with a configuration file.
     pub(crate) async fn open_with_file(settings: &[(&str, &str)], file: Option<String>) -> Self {
+        let stack = Stack::open().await;
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let own = [("data.folder", data.to_str().unwrap())];
         let flags = USUAL.iter().chain(&own).chain(settings);
+        let flags = flags.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let mut house = Self {
-            flags: flags
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
+            flags: flags.chain(stack.settings()).collect(),
+            _stack: stack,
             file,
             folder,
             running: None,
@@ -69,7 +73,7 @@ impl House {
         house
     }
 
-    /// Starts again on the same folder, perhaps at another port.
+    /// Starts again on the same folder and stack, perhaps at another port.
     pub(crate) async fn start(&mut self) {
         assert!(self.running.is_none());
         let file = self
@@ -80,7 +84,7 @@ impl House {
         self.running = Some(gateway::start(&values, &Service::ALL).await.unwrap());
     }
 
-    /// Stops in order; what is accepted stays in the folder.
+    /// Stops in order; what is accepted stays.
     pub(crate) async fn stop(&mut self) {
         let stopped = self.running.take().unwrap().stop();
         let stopped = tokio::time::timeout(PATIENCE, stopped).await;
@@ -147,9 +151,10 @@ impl House {
 
     /// Changes a partner behind the API's back, as an operator does.
     pub(crate) async fn change(&self, partner: &Partner, change: impl FnOnce(&mut PartnerRow)) {
-        let mut row = self.ledger().partner(&partner.id).await.unwrap().unwrap();
+        let read = self.ledger().partner(&partner.id).await.unwrap().unwrap();
+        let mut row = read.clone();
         change(&mut row);
-        assert!(self.ledger().update_partner(&row).await.unwrap());
+        assert!(self.ledger().update_partner(&read, &row).await.unwrap());
     }
 
     pub(crate) async fn get(&self, partner: &Partner, path: &str) -> Answer {
@@ -243,5 +248,22 @@ impl House {
 
     pub(crate) fn partners(&self) -> MutexGuard<'_, Vec<Arc<Partner>>> {
         self.partners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for House {
+    /// A test that failed: what still ran would make again what the stack deletes.
+    fn drop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        // The test's own runtime, which runs the gateway, cannot be waited on here.
+        let stopped = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, running.stop()).await })
+        });
+        if let Err(error) = stopped.join().unwrap() {
+            eprintln!("the gateway does not stop: {error}");
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! The whole gateway from a partner's request to its webhook: the real services in one process on a
 //! free port, the simulated vendors, and an endpoint that does what the test says.
+//!
+//! The same tests run on both stacks. Here everything is in the process and its data folder; in
+//! `servers.rs` the ledger is on MySQL or MariaDB, the queues are on RabbitMQ and the limits on
+//! Redis. Only [`stack`] differs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
@@ -20,3 +24,6 @@ mod requests;
 mod sealing;
 mod slow;
 mod wait;
+
+#[path = "stack/embedded.rs"]
+mod stack;

@@ -184,20 +184,16 @@ async fn four_attempts_without_a_connection_on_an_open_route_are_the_end() {
     door.shut().await;
     let unlucky = house.accept(&partner, &sms("unlucky")).await;
     // Three refused connections in a row would close the route, and time closed costs no attempt: so
-    // the vendor answers somebody else between them.
-    for attempt in 1..=3 {
-        eventually(async || match house.view(&unlucky).await {
-            view if view.attempt == attempt => Ok(()),
-            view => Err(view),
-        })
-        .await;
-        door.open().await;
-        let lucky = house
-            .accept(&partner, &message("LMS", &format!("lucky-{attempt}"), 0))
-            .await;
-        eventually(async || house.view(&lucky).await.sent_at.ok_or("not taken yet")).await;
-        door.shut().await;
-    }
+    // the vendor answers somebody else after the second, while the third is still two seconds off.
+    eventually(async || match house.view(&unlucky).await {
+        view if view.attempt == 2 => Ok(()),
+        view => Err(view),
+    })
+    .await;
+    door.open().await;
+    let lucky = house.accept(&partner, &message("LMS", "lucky", 0)).await;
+    eventually(async || house.view(&lucky).await.sent_at.ok_or("not taken yet")).await;
+    door.shut().await;
     let result = house.result(&partner, &unlucky).await;
     assert_eq!(
         (&result["status"], &result["reason"]),
@@ -205,7 +201,9 @@ async fn four_attempts_without_a_connection_on_an_open_route_are_the_end() {
         "{result}"
     );
     assert_eq!(house.times_taken(&unlucky), 0);
-    let events = house.events(&unlucky).await;
+    // A call that is not begun, because this machine is too busy to renew a lease, costs no attempt.
+    let mut events = house.events(&unlucky).await;
+    events.retain(|event| event != "DEFERRED");
     assert_eq!(events, ["RETRY"; 3]);
     house.close().await;
 }

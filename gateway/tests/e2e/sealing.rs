@@ -1,5 +1,6 @@
-//! Nobody's number and nobody's text can be read in what a run leaves behind: the real program, its
-//! files, its logs at their wordiest, its metrics.
+//! Nobody's number and nobody's text can be read in what a run leaves behind or says to servers: the
+//! real program, its files, its logs at their wordiest, its metrics, and every byte on its way to
+//! the ledger, the queues and the limits where those are elsewhere.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -9,9 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use encoding_rs::EUC_KR;
+use pabal_gateway::trial::site::without_settings;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, TYPES, message};
+use crate::stack::{self, Stack};
 use crate::wait::{PATIENCE, eventually};
 
 /// Recipients begin so; two more digits choose what becomes of them.
@@ -42,12 +45,12 @@ struct Welcome {
     webhook_secret: String,
 }
 
-/// Starts the program on `data` with its log, as wordy as can be, in `log`.
-fn start(data: &Path, log: &Path) -> (Program, Welcome) {
+/// Starts the program on `data` and `stack` with its log, as wordy as can be, in `log`.
+fn start(data: &Path, stack: &Stack, log: &Path) -> (Program, Welcome) {
     let settings = [
         format!("data.folder={}", data.display()),
         "http.address=127.0.0.1:0".to_owned(),
-        "log.filter=trace".to_owned(),
+        "log.filter=trace,lapin=trace".to_owned(),
         "log.format=json".to_owned(),
         "reporter.sms_deadline=3s".to_owned(),
         "reporter.report_deadline=3s".to_owned(),
@@ -56,8 +59,12 @@ fn start(data: &Path, log: &Path) -> (Program, Welcome) {
         "query.per_second=10000".to_owned(),
     ];
     let mut command = Command::new(env!("CARGO_BIN_EXE_pabal"));
+    without_settings(&mut command);
     for setting in &settings {
         command.args(["--set", setting]);
+    }
+    for (key, value) in stack.settings() {
+        command.args(["--set", &format!("{key}={value}")]);
     }
     command
         .stdin(Stdio::null())
@@ -285,9 +292,10 @@ fn stop(mut program: Program) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_recipient_and_no_text_can_be_read_in_files_logs_or_metrics() {
+    let stack = Stack::overheard().await;
     let folder = tempfile::tempdir().unwrap();
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let (program, welcome) = start(&data, &log);
+    let (program, welcome) = start(&data, &stack, &log);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let (ids, token) = run(&welcome, &client).await;
     let metrics = Answer::to(client.get(format!("{}/metrics", welcome.base))).await;
@@ -295,6 +303,7 @@ async fn no_recipient_and_no_text_can_be_read_in_files_logs_or_metrics() {
     let mut all = files(&data);
     stop(program);
     all.extend(files(folder.path()));
+    all.extend(stack.said());
     all.push((
         "metrics".to_owned(),
         metrics.body.as_str().unwrap().as_bytes().to_vec(),
@@ -314,7 +323,7 @@ async fn no_recipient_and_no_text_can_be_read_in_files_logs_or_metrics() {
     };
     assert!(holds("/log", &ids[0]), "the log names no message");
     assert!(
-        holds("/pabal.db", "order-SMS-0"),
+        holds(stack::LEDGER, "order-SMS-0"),
         "the ledger has no client id"
     );
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Parser;
+use pabal_common::process::stop_on_signal;
 use pabal_simulator::{Family, Simulator, SimulatorConfig, markdown_table};
 use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
 
 /// Simulated message vendors: what becomes of a message is chosen by its recipient's last digits.
 #[derive(Parser)]
@@ -28,9 +28,13 @@ struct Arguments {
     /// The port of the TalkTalk vendor.
     #[arg(long, default_value_t = 7004)]
     talk_port: u16,
-    /// The control port, always on loopback.
+    /// The control port.
     #[arg(long, default_value_t = 7000)]
     control_port: u16,
+    /// The address of the control port. It asks for no password: whoever reaches it decides what
+    /// becomes of messages.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    control_bind: IpAddr,
     /// Where callbacks go, without `/callbacks/…`; can be set later over the control port.
     #[arg(long)]
     callback_base: Option<String>,
@@ -58,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let stop = CancellationToken::new();
+    let stop = stop_on_signal("pabal-simulator").context("waiting for signals")?;
     let simulator = Simulator::start(config(&arguments), stop.clone()).await?;
     for (family, address) in simulator.addresses() {
         println!("{family} http://{address}");
@@ -66,19 +70,17 @@ async fn main() -> anyhow::Result<()> {
     if let Some(address) = simulator.control_address() {
         println!("control http://{address}");
     }
-    tokio::signal::ctrl_c()
-        .await
-        .context("waiting for Ctrl-C")?;
-    simulator.stop().await;
+    stop.cancelled().await;
+    simulator.stopped().await;
     Ok(())
 }
 
 fn config(arguments: &Arguments) -> SimulatorConfig {
     let mut config = SimulatorConfig {
-        control: Some(SocketAddr::from((
-            Ipv4Addr::LOCALHOST,
+        control: Some(SocketAddr::new(
+            arguments.control_bind,
             arguments.control_port,
-        ))),
+        )),
         callback_base: arguments.callback_base.clone(),
         record: arguments.record.clone(),
         ..SimulatorConfig::default()

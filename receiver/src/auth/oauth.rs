@@ -1,17 +1,17 @@
-//! `/oauth2/token`: the same tokens in the form of OAuth 2.0 (RFC 6749), errors included.
+//! `/oauth2/token`: the same tokens in the form of OAuth 2.0 (RFC 6749). Its errors are those of the
+//! API with OAuth's own fields beside them.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pabal_common::domain::code::{Code, ErrorReason, Language};
-use pabal_common::http::{ApiError, FormBody, RequestContext};
-use pabal_common::telemetry::metric;
+use pabal_common::access::one_authorization;
+use pabal_common::domain::code::ErrorReason;
+use pabal_common::http::{ApiError, Detail, ErrorBody, FormBody};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -52,24 +52,6 @@ pub(crate) struct OauthAnswer {
     refresh_expires_in: u64,
 }
 
-/// A refusal (RFC 6749, 5.2), with the API's code and reason beside it.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) struct OauthError {
-    /// `invalid_request`, `invalid_client`, `invalid_grant`, `unauthorized_client`,
-    /// `unsupported_grant_type`, `temporarily_unavailable` or `server_error`.
-    #[schema(example = "invalid_client")]
-    error: &'static str,
-    /// A sentence for people, in English: the form allows ASCII alone.
-    error_description: &'static str,
-    /// The API's code.
-    code: Code,
-    /// The API's reason.
-    reason: ErrorReason,
-    /// The id of this request, to quote when asking for help.
-    request_id: String,
-}
-
 /// Get or refresh tokens, by OAuth 2.0
 ///
 /// Grants `client_credentials` and `refresh_token`; the client proves itself by HTTP Basic or by
@@ -82,26 +64,28 @@ pub(crate) struct OauthError {
     request_body(content = OauthRequest, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Tokens", body = OauthAnswer),
-        (status = 400, description = "The request or the grant is not valid", body = OauthError),
-        (status = 401, description = "The client is not who it says", body = OauthError),
-        (status = 429, description = "Too many logins", body = OauthError),
-        (status = 503, description = "Try again later", body = OauthError),
+        (status = 400, description = "The request or the grant is not valid", body = ErrorBody),
+        (status = 401, description = "The client is not who it says", body = ErrorBody),
+        (status = 408, description = "E001: the body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "E001: the body is too large", body = ErrorBody),
+        (status = 415, description = "E001: the body is not of this type", body = ErrorBody),
+        (status = 429, description = "Too many logins", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
+        (status = 503, description = "Try again later", body = ErrorBody),
     ),
 )]
 pub(crate) async fn token(
     State(receiver): State<Arc<Shared>>,
-    context: RequestContext,
     headers: HeaderMap,
     form: Result<FormBody<OauthRequest>, ApiError>,
 ) -> Response {
-    let by_basic = headers.contains_key(AUTHORIZATION);
     let granted = match form {
         Ok(FormBody(request)) => grant(&receiver, &headers, request).await,
         Err(error) => Err(error),
     };
     match granted {
         Ok(tokens) => (NO_STORE, Json(OauthAnswer::from(tokens))).into_response(),
-        Err(error) => refuse(error, &context, by_basic),
+        Err(error) => (NO_STORE, in_oauth(error)).into_response(),
     }
 }
 
@@ -123,8 +107,11 @@ async fn grant(
     request: OauthRequest,
 ) -> Result<Tokens, ApiError> {
     let login = &receiver.login;
-    let missing = || ApiError::new(ErrorReason::MissingField);
-    let grant_type = request.grant_type.as_deref().ok_or_else(missing)?;
+    let missing = |field: &'static str| {
+        ApiError::new(ErrorReason::MissingField).detail(Detail::new(field, "required"))
+    };
+    let grant_type = request.grant_type.as_deref();
+    let grant_type = grant_type.ok_or_else(|| missing("grant_type"))?;
     let credentials = (request.client_id, request.client_secret);
     match grant_type {
         "client_credentials" => {
@@ -134,11 +121,14 @@ async fn grant(
         }
         "refresh_token" => {
             let (id, secret) = client(headers, credentials)?;
-            let refresh_token = request.refresh_token.as_deref().ok_or_else(missing)?;
+            let refresh_token = request.refresh_token.as_deref();
+            let refresh_token = refresh_token.ok_or_else(|| missing("refresh_token"))?;
             let partner = login.authenticate(&id, &secret).await?;
             login.refresh(refresh_token, Some(&partner.id)).await
         }
-        _ => Err(ApiError::new(ErrorReason::UnsupportedGrantType)),
+        _ => Err(ApiError::new(ErrorReason::UnsupportedGrantType).detail(
+            Detail::new("grant_type", "oneOf").expected("client_credentials, refresh_token"),
+        )),
     }
 }
 
@@ -147,17 +137,30 @@ fn client(
     headers: &HeaderMap,
     in_form: (Option<String>, Option<String>),
 ) -> Result<(String, String), ApiError> {
-    let refused = || ApiError::new(ErrorReason::BadCredentials);
-    match (headers.get(AUTHORIZATION), in_form) {
-        (None, (Some(id), Some(secret))) => Ok((id, secret)),
-        (None, _) => Err(refused()),
-        (Some(header), (None, None)) => basic(header).ok_or_else(refused),
-        // Beside Basic an id alone proves nothing and does no harm, if it is the same.
-        (Some(header), (Some(id), None)) => {
-            let told = basic(header).ok_or_else(refused)?;
-            (told.0 == id).then_some(told).ok_or_else(refused)
-        }
-        (Some(_), (_, Some(_))) => Err(ApiError::new(ErrorReason::InvalidValue)),
+    let refused = |field: &'static str, rule: &'static str| {
+        ApiError::new(ErrorReason::BadCredentials).detail(Detail::new(field, rule))
+    };
+    let (id, secret) = in_form;
+    let Some(header) = one_authorization(headers)? else {
+        let id = id.ok_or_else(|| refused("client_id", "required"))?;
+        let secret = secret.ok_or_else(|| refused("client_secret", "required"))?;
+        return Ok((id, secret));
+    };
+    if secret.is_some() {
+        return Err(ApiError::new(ErrorReason::InvalidValue).detail(
+            Detail::new("client_secret", "notAllowed")
+                .expected("the secret by HTTP Basic or in the form, not both"),
+        ));
+    }
+    let told = basic(header).ok_or_else(|| {
+        let expected = "Basic and base64 of client id:client secret";
+        ApiError::new(ErrorReason::BadCredentials)
+            .detail(Detail::new("Authorization", "format").expected(expected))
+    })?;
+    // Beside Basic an id alone proves nothing and does no harm, if it is the same.
+    match id {
+        Some(id) if id != told.0 => Err(refused("client_id", "sameAsBasic")),
+        _ => Ok(told),
     }
 }
 
@@ -173,57 +176,24 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
     Some((id.to_owned(), secret.to_owned()))
 }
 
-/// How a refusal is told.
-enum Told {
-    /// In the form of OAuth.
-    Oauth(&'static str, StatusCode),
-    /// Trouble that is not OAuth's: in the form of the API, with OAuth's word in it.
-    Api(&'static str),
-}
-
-fn told(reason: ErrorReason) -> Told {
-    match reason {
-        ErrorReason::BadCredentials => Told::Oauth("invalid_client", StatusCode::UNAUTHORIZED),
+/// The same refusal in the words of OAuth (RFC 6749, 5.2), with the status that goes with them.
+fn in_oauth(error: ApiError) -> ApiError {
+    let usual = error.status();
+    let (word, status) = match error.reason() {
+        ErrorReason::BadCredentials => ("invalid_client", StatusCode::UNAUTHORIZED),
         ErrorReason::RefreshTokenInvalid | ErrorReason::RefreshTokenReused => {
-            Told::Oauth("invalid_grant", StatusCode::BAD_REQUEST)
+            ("invalid_grant", StatusCode::BAD_REQUEST)
         }
-        ErrorReason::UnsupportedGrantType => {
-            Told::Oauth("unsupported_grant_type", StatusCode::BAD_REQUEST)
-        }
+        ErrorReason::UnsupportedGrantType => ("unsupported_grant_type", StatusCode::BAD_REQUEST),
         ErrorReason::PartnerDisabled | ErrorReason::PartnerNotFound => {
-            Told::Oauth("unauthorized_client", StatusCode::BAD_REQUEST)
+            ("unauthorized_client", StatusCode::BAD_REQUEST)
         }
-        other => match other.http_status() {
-            400 => Told::Oauth("invalid_request", StatusCode::BAD_REQUEST),
-            429 | 503 => Told::Api("temporarily_unavailable"),
-            500.. => Told::Api("server_error"),
-            _ => Told::Api("invalid_request"),
+        ErrorReason::AuthorizationRepeated => ("invalid_request", StatusCode::BAD_REQUEST),
+        _ => match usual.as_u16() {
+            429 | 503 => ("temporarily_unavailable", usual),
+            500.. => ("server_error", usual),
+            _ => ("invalid_request", usual),
         },
-    }
-}
-
-fn refuse(error: ApiError, context: &RequestContext, by_basic: bool) -> Response {
-    let (word, status) = match told(error.reason()) {
-        Told::Oauth(word, status) => (word, status),
-        Told::Api(word) => return error.oauth(word).into_response(),
     };
-    tracing::debug!(
-        code = error.code().name(),
-        reason = error.reason().name(),
-        "request refused"
-    );
-    metric::request_refused(error.code(), error.reason());
-    let body = OauthError {
-        error: word,
-        error_description: error.reason().message(Language::English),
-        code: error.code(),
-        reason: error.reason(),
-        request_id: context.id.to_string(),
-    };
-    let mut response = (status, NO_STORE, Json(body)).into_response();
-    if status == StatusCode::UNAUTHORIZED && by_basic {
-        let scheme = HeaderValue::from_static(r#"Basic realm="pabal""#);
-        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-    }
-    response
+    error.oauth(word, status)
 }

@@ -99,7 +99,11 @@ impl From<Tokens> for TokenAnswer {
         (status = 400, description = "E001", body = ErrorBody),
         (status = 401, description = "E002: a wrong client id or secret", body = ErrorBody),
         (status = 403, description = "E008: your account is disabled", body = ErrorBody),
+        (status = 408, description = "E001: the body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "E001: the body is too large", body = ErrorBody),
+        (status = 415, description = "E001: the body is not of this type", body = ErrorBody),
         (status = 429, description = "E003: too many logins", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]
@@ -131,6 +135,10 @@ pub(crate) async fn token(
         (status = 401, description = "E002: not valid, expired or used before", body = ErrorBody),
         (status = 403, description = "E008: your account is disabled", body = ErrorBody),
         (status = 404, description = "E007: your account does not exist any more", body = ErrorBody),
+        (status = 408, description = "E001: the body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "E001: the body is too large", body = ErrorBody),
+        (status = 415, description = "E001: the body is not of this type", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]
@@ -155,6 +163,10 @@ pub(crate) async fn refresh(
     responses(
         (status = 200, description = "Revoked", body = RevokeAnswer),
         (status = 400, description = "E001", body = ErrorBody),
+        (status = 408, description = "E001: the body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "E001: the body is too large", body = ErrorBody),
+        (status = 415, description = "E001: the body is not of this type", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]

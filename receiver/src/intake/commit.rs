@@ -7,6 +7,7 @@ use pabal_common::batch::{BatchLimits, Batching, GroupCommit};
 use pabal_common::deadline::in_time;
 use pabal_common::domain::id::{ClientMsgId, MessageId, PartnerId};
 use pabal_common::domain::message::NewMessage;
+use pabal_common::http::health::Part;
 use pabal_common::ledger::{Accepted, LedgerError};
 use pabal_common::node::Node;
 use pabal_common::quota::Quota;
@@ -39,6 +40,8 @@ pub(super) fn start(
         },
         splits: LedgerError::may_be_one_row,
     };
+    let part = node.readiness.part("message commits");
+    part.ready();
     let committing = Arc::new(Committing {
         node: node.clone(),
         limit: config.commit_wait,
@@ -47,6 +50,7 @@ pub(super) fn start(
             config.publications_at_once,
             tracker.clone(),
         ),
+        part,
     });
     let commit = move |messages: Arc<[NewMessage]>| {
         let committing = Arc::clone(&committing);
@@ -55,10 +59,17 @@ pub(super) fn start(
     GroupCommit::start(batching, commit, shutdown, tracker)
 }
 
+/// How long a failed commit keeps requests away. While the process is not ready nobody sends what
+/// would show that commits succeed again.
+const AWAY: Duration = Duration::from_secs(5);
+
 struct Committing {
     node: Node,
     limit: Duration,
     publisher: Publisher,
+    /// Whether messages can be kept. The ledger may be read, and a heartbeat fit into it, while a
+    /// full disk has no room for messages.
+    part: Part,
 }
 
 impl Committing {
@@ -76,9 +87,15 @@ impl Committing {
         let accepted = in_time(self.limit, accepting).await;
         metric::ledger_commit(started.elapsed());
         let batch = match accepted {
-            Ok(batch) => batch,
+            Ok(batch) => {
+                self.part.ready();
+                batch
+            }
             Err(error) => {
                 relay.retire_failed(retired);
+                if !error.may_be_one_row() {
+                    self.part.not_ready_for(AWAY, error.to_string());
+                }
                 return Err(error);
             }
         };

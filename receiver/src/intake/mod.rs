@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use pabal_common::batch::{BatchError, GroupCommit};
+use pabal_common::broker::QueueName;
 use pabal_common::clock::Timestamp;
 use pabal_common::crypto::Sealer;
 use pabal_common::deadline::in_time;
@@ -70,12 +71,12 @@ impl Intake {
     }
 
     /// Whether anything may be taken now: the broker can be told, and ids made here are ours alone.
+    /// What queue a message goes to is not known yet; [`keep`](Self::keep) asks for that.
     ///
     /// # Errors
     /// E101 or E102.
     pub(crate) fn admit(&self) -> Result<(), ApiError> {
-        let closed = |wait| ApiError::new(ErrorReason::QueueUnavailable).retry_after(wait);
-        self.node.relay.admit().map_err(closed)?;
+        self.node.relay.admit().map_err(queue_unavailable)?;
         if self.node.instance.alive() {
             Ok(())
         } else {
@@ -107,10 +108,11 @@ impl Intake {
     /// client id the first is kept.
     pub(crate) async fn keep(&self, partner: &Partner, drafts: &[Draft]) -> Vec<Outcome> {
         let lanes = self.lanes(partner, drafts).await;
-        let mut outcomes = BTreeMap::new();
+        let mut outcomes = self.refused(drafts, &lanes);
         let (first, later) = first_of_each(drafts);
         // When the later ones come, the ledger has the first of each and says how they compare.
         for mut open in [first, later] {
+            open.retain(|place| !outcomes.contains_key(place));
             for _ in 0..OFFERS {
                 if open.is_empty() {
                     break;
@@ -132,6 +134,17 @@ impl Intake {
         places
             .map(|place| outcomes.remove(&place).unwrap_or_else(unsaid))
             .collect()
+    }
+
+    /// E101 for those whose queue takes nothing now; the others go on.
+    fn refused(&self, drafts: &[Draft], lanes: &[Lane]) -> BTreeMap<usize, Outcome> {
+        let refused = |(place, (draft, lane)): (usize, (&Draft, &Lane))| {
+            let queue = QueueName::of(draft.kind, *lane);
+            let wait = self.node.relay.admit_to(queue).err()?;
+            Some((place, Err(queue_unavailable(wait))))
+        };
+        let places = drafts.iter().zip(lanes).enumerate();
+        places.filter_map(refused).collect()
     }
 
     /// Offers the drafts at these places under fresh ids; `None` for one whose id is taken.
@@ -196,6 +209,10 @@ fn first_of_each(drafts: &[Draft]) -> (Vec<usize>, Vec<usize>) {
     (0..drafts.len()).partition(|&place| seen.insert(&drafts[place].client_msg_id))
 }
 
+fn queue_unavailable(wait: Duration) -> ApiError {
+    ApiError::new(ErrorReason::QueueUnavailable).retry_after(wait)
+}
+
 fn repeated(by: MessageId, duplicate: Duplicate) -> ApiError {
     let reason = match duplicate {
         Duplicate::Same => ErrorReason::DuplicateSame,
@@ -211,8 +228,9 @@ fn not_kept(error: BatchError<LedgerError>) -> ApiError {
             error @ (LedgerError::Refused(_) | LedgerError::Corrupt(_) | LedgerError::Schema(_)),
         ) => ApiError::internal(error),
         BatchError::Closed => ApiError::new(ErrorReason::Overloaded).caused_by(error),
-        error @ (BatchError::Failed(LedgerError::Unavailable(_)) | BatchError::Lost) => {
-            ApiError::ledger_unavailable(error)
-        }
+        error @ (BatchError::Failed(
+            LedgerError::Unavailable(_) | LedgerError::Misconfigured(_),
+        )
+        | BatchError::Lost) => ApiError::ledger_unavailable(error),
     }
 }

@@ -5,10 +5,8 @@ use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::message::Button;
 use pabal_common::http::{ApiError, Detail};
 
+use super::limits::LONGEST_URL;
 use super::request::ButtonRequest;
-
-/// The longest address of a button, in characters (Kakao).
-const LONGEST_URL: usize = 500;
 
 /// Where a button leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

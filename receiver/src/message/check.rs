@@ -8,31 +8,25 @@ use pabal_common::domain::code::ErrorReason;
 use pabal_common::domain::id::ClientMsgId;
 use pabal_common::domain::kind::{MessageType, Purpose};
 use pabal_common::domain::message::{ChannelIds, Content, Template};
-use pabal_common::domain::phone::{Recipient, RecipientError, SenderNumber, TalkUserId};
+use pabal_common::domain::phone::{
+    Recipient, RecipientError, SenderNumber, SenderNumberError, TalkUserId,
+};
 use pabal_common::domain::text::{
     Prepared, SUBJECT_LIMIT, TextError, Unencodable, prepare, prepare_subject,
 };
-use pabal_common::http::{ApiError, Detail};
+use pabal_common::http::{ApiError, Detail, MAX_JSON_DEPTH, json_depth};
 use serde_json::value::RawValue;
 
 use super::button::check_buttons;
 use super::fields::{Field, Presence, presence};
+use super::limits::{
+    LARGEST_METADATA, LONGEST_CHANNEL_ID, LONGEST_TEMPLATE_CODE, LONGEST_VARIABLE,
+    LONGEST_VARIABLE_NAME, MOST_ATTACHMENTS, MOST_VARIABLES,
+};
 use super::request::{AttachmentRequest, ChannelRequest, MessageRequest, TemplateRequest};
 
 const SHORTEST_VALIDITY: i64 = 10;
 const LONGEST_VALIDITY: i64 = 86_400;
-/// Bytes of metadata as the partner wrote it.
-const LARGEST_METADATA: usize = 2048;
-/// Kakao templates: 32 is the longest code of any vendor, 40 variables are Kakao's own limit.
-const LONGEST_TEMPLATE_CODE: usize = 32;
-const MOST_VARIABLES: usize = 40;
-/// Characters of a variable's name, and of its value: no longer than the longest text around it.
-const LONGEST_VARIABLE_NAME: usize = 64;
-const LONGEST_VARIABLE: usize = 1400;
-/// Visible ASCII characters of an identity on a channel. What each vendor's looks like is theirs.
-const LONGEST_CHANNEL_ID: usize = 64;
-const MOST_ATTACHMENTS: usize = 3;
-
 /// A request whose every value is known to be good, as far as that can be seen without the partner.
 pub(crate) struct Checked {
     pub(crate) client_msg_id: ClientMsgId,
@@ -172,11 +166,21 @@ fn check_validity(seconds: Option<i64>, purpose: Purpose) -> Result<Duration, Ap
     let is_allowed = (SHORTEST_VALIDITY..=LONGEST_VALIDITY).contains(&seconds);
     match u64::try_from(seconds) {
         Ok(seconds) if is_allowed => Ok(Duration::from_secs(seconds)),
-        _ => Err(invalid(
-            Detail::new("validitySeconds", "range")
+        seconds => {
+            let detail = Detail::new("validitySeconds", "range")
+                .limit(if seconds.is_ok_and(|s| s > SHORTEST_VALIDITY as u64) {
+                    LONGEST_VALIDITY as u64
+                } else {
+                    SHORTEST_VALIDITY as u64
+                })
                 .unit("SECOND")
-                .expected(format!("{SHORTEST_VALIDITY}..{LONGEST_VALIDITY}")),
-        )),
+                .expected(format!("{SHORTEST_VALIDITY}..{LONGEST_VALIDITY}"));
+            // A length below 0 is none.
+            Err(invalid(match seconds {
+                Ok(actual) => detail.actual(actual),
+                Err(_) => detail,
+            }))
+        }
     }
 }
 
@@ -189,14 +193,34 @@ fn check_metadata(raw: &RawValue) -> Result<Metadata, ApiError> {
                 .unit("BYTE"),
         ));
     }
-    // A tree sorts its keys. It also refuses nesting so deep that nobody could read it again.
+    if !raw.get().starts_with('{') {
+        return Err(invalid(Detail::new("metadata", "type").expected("object")));
+    }
+    // It has to be read again later, by us and by the partner.
+    let depth = json_depth(raw.get().as_bytes());
+    if depth > MAX_JSON_DEPTH {
+        return Err(invalid(
+            Detail::new("metadata", "maxDepth")
+                .limit(MAX_JSON_DEPTH as u64)
+                .actual(depth as u64)
+                .unit("LEVEL"),
+        ));
+    }
+    // A tree sorts its keys. Of an object, only its numbers can still be more than it holds.
     let tree: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get())
-        .map_err(|_| invalid(Detail::new("metadata", "type").expected("object")))?;
+        .map_err(|_| {
+            let expected = "numbers that a 64-bit floating-point value can hold";
+            invalid(Detail::new("metadata", "range").expected(expected))
+        })?;
     Ok(Metadata {
         canonical: serde_json::Value::Object(tree).to_string(),
         text: raw.get().to_owned(),
     })
 }
+
+/// What a recipient is, in the words of an answer.
+const A_MOBILE_NUMBER: &str =
+    "a Korean mobile number such as 010-1234-5678, or a safe number (050)";
 
 fn check_recipient(kind: MessageType, text: &str) -> Result<String, ApiError> {
     let refused = |reason, expected: &'static str| {
@@ -216,21 +240,30 @@ fn check_recipient(kind: MessageType, text: &str) -> Result<String, ApiError> {
         Ok(recipient) => Ok(recipient.national().to_owned()),
         Err(RecipientError::International) => Err(refused(
             ErrorReason::InternationalNotSupported,
-            "a Korean number",
+            A_MOBILE_NUMBER,
         )),
-        Err(RecipientError::Malformed | RecipientError::CannotReceive) => Err(refused(
-            ErrorReason::InvalidRecipient,
-            "a Korean mobile number such as 010-1234-5678",
-        )),
+        Err(RecipientError::Malformed | RecipientError::CannotReceive) => {
+            Err(refused(ErrorReason::InvalidRecipient, A_MOBILE_NUMBER))
+        }
     }
 }
 
 fn check_sender(kind: MessageType, text: &str) -> Result<SenderNumber, ApiError> {
-    let refused = |expected: String| invalid(Detail::new("from", "sender").expected(expected));
-    let sender: SenderNumber = text.parse().map_err(|error| refused(format!("{error}")))?;
+    let refused =
+        |expected: &'static str| invalid(Detail::new("from", "sender").expected(expected));
+    let sender: SenderNumber = text.parse().map_err(|error| {
+        refused(match error {
+            SenderNumberError::Malformed => {
+                "a Korean telephone number in national digits such as 02-123-4567"
+            }
+            SenderNumberError::NoSuchRange => {
+                "a number that does not begin with 010-0, 010-1, 070-0 or 070-1"
+            }
+        })
+    })?;
     // An RCS chatroom hangs on a company's number; carriers register no mobile for it.
     if kind == MessageType::Rcs && sender.is_mobile() {
-        return Err(refused("a number that is not a mobile number".to_owned()));
+        return Err(refused("a number that is not a mobile number"));
     }
     Ok(sender)
 }

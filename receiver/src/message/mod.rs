@@ -5,6 +5,7 @@ mod button;
 mod check;
 mod draft;
 mod fields;
+mod limits;
 mod request;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub(crate) use check::check;
 pub(crate) use draft::Draft;
 pub(crate) use fields::SEND_DESCRIPTION;
 pub use fields::{FIELD_TABLE, Field, Presence, presence};
+pub use limits::{FIELD_LIMITS, FieldLimit};
 pub use request::{
     AttachmentRequest, ButtonRequest, ChannelRequest, MessageRequest, TemplateRequest,
 };

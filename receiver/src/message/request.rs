@@ -115,7 +115,7 @@ pub struct ChannelRequest {
     pub chatbot_id: Option<String>,
     /// RCS: the message base.
     pub messagebase_id: Option<String>,
-    /// Naver TalkTalk: the channel.
+    /// Naver TalkTalk: the channel. As every id here, 1 to 64 visible ASCII characters.
     pub talk_id: Option<String>,
 }
 

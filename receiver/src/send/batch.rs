@@ -89,8 +89,11 @@ pub(crate) struct BatchResult {
         (status = 401, description = "E002", body = ErrorBody),
         (status = 403, description = "E008", body = ErrorBody),
         (status = 404, description = "E007", body = ErrorBody),
+        (status = 408, description = "E001: the body did not arrive in time", body = ErrorBody),
         (status = 413, description = "E001: the body is too large", body = ErrorBody),
+        (status = 415, description = "E001: the body is not of this type", body = ErrorBody),
         (status = 429, description = "E003", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E101, E102: no message was accepted", body = ErrorBody),
     ),
 )]

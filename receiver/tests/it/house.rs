@@ -156,6 +156,14 @@ impl House {
         partner
     }
 
+    /// Changes a partner, in the ledger too.
+    pub(crate) async fn change(&self, partner: &mut Partner, change: impl FnOnce(&mut Partner)) {
+        let read = partner.clone();
+        change(partner);
+        let changed = self.node.ledger.update_partner(&read, partner).await;
+        assert!(changed.unwrap());
+    }
+
     /// Adds a partner that can log in.
     pub(crate) async fn partner_with_secret(&self, id: &str) -> (Partner, ClientSecret) {
         let secret = ClientSecret::generate();
@@ -222,6 +230,12 @@ impl House {
     /// Waits until every frame is confirmed and every outbox row retired.
     pub(crate) async fn outbox_is_empty(&self) {
         eventually(async || self.node.ledger.outbox_size().await.unwrap() == 0).await;
+    }
+
+    /// Why a part of the process is not ready.
+    pub(crate) fn trouble(&self, part: &str) -> Option<String> {
+        let mut report = self.node.readiness.report();
+        report.not_ready.remove(part)
     }
 
     pub(crate) async fn ready(&self, queue: QueueName) -> u64 {
@@ -309,16 +323,27 @@ pub(crate) fn eventually(mut condition: impl AsyncFnMut() -> bool) -> impl Futur
 pub(crate) struct FlakyBroker {
     inner: EmbeddedBroker,
     away: AtomicBool,
+    refusing: Mutex<Option<QueueName>>,
 }
 
 impl FlakyBroker {
     fn over(inner: EmbeddedBroker) -> Self {
         let away = AtomicBool::new(false);
-        Self { inner, away }
+        let refusing = Mutex::default();
+        Self {
+            inner,
+            away,
+            refusing,
+        }
     }
 
     pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// One queue takes nothing; the others do.
+    pub(crate) fn set_refusing(&self, queue: Option<QueueName>) {
+        *self.refusing.lock().unwrap() = queue;
     }
 
     fn check(&self) -> Result<(), BrokerError> {
@@ -333,6 +358,10 @@ impl FlakyBroker {
 impl Broker for FlakyBroker {
     async fn publish(&self, frames: Vec<Publication>) -> Result<(), BrokerError> {
         self.check()?;
+        let refusing = *self.refusing.lock().unwrap();
+        if let Some(frame) = frames.iter().find(|frame| Some(frame.queue) == refusing) {
+            return Err(BrokerError::Refused(frame.queue));
+        }
         self.inner.publish(frames).await
     }
 
@@ -396,6 +425,8 @@ impl Quota for ScriptedQuota {
             None => self.inner.take(partner, meter, per_second, items).await,
         }
     }
+
+    fn note_receivers(&self, _live: usize) {}
 
     async fn remember(&self, partner: &PartnerId, client: &ClientMsgId, message: MessageId) {
         self.inner.remember(partner, client, message).await;

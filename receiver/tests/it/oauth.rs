@@ -20,7 +20,17 @@ fn is_refused(answer: &Answer, status: u16, error: &str) {
     );
     let description = answer.text("error_description");
     assert!(!description.is_empty() && description.is_ascii());
-    assert!(answer.body["requestId"].is_null() && answer.body["request_id"].is_string());
+    // Beside OAuth's own fields, those of every error answer.
+    assert!(!answer.text("message").is_empty() && !answer.text("reason").is_empty());
+    assert_eq!(
+        answer.header("x-request-id"),
+        Some(answer.text("requestId"))
+    );
+    assert!(answer.body["details"].is_array());
+    let has_scheme = answer
+        .header("www-authenticate")
+        .is_some_and(|scheme| scheme.starts_with("Basic"));
+    assert_eq!(has_scheme, status == 401, "{answer:?}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
@@ -155,16 +165,69 @@ async fn refusals_speak_the_words_of_oauth() {
     );
     let wrong = by_basic(&house, "shop", "x", "grant_type=client_credentials").await;
     is_refused(&wrong, 401, "invalid_client");
-    assert!(
-        wrong
-            .header("www-authenticate")
-            .unwrap()
-            .starts_with("Basic")
-    );
+    let both = house
+        .form_request("grant_type=client_credentials")
+        .basic_auth("shop", Some(secret))
+        .bearer_auth("x");
+    is_refused(&Answer::to(both).await, 400, "invalid_request");
 
-    partner.status = PartnerStatus::Disabled;
-    house.node.ledger.update_partner(&partner).await.unwrap();
+    house
+        .change(&mut partner, |it| it.status = PartnerStatus::Disabled)
+        .await;
     is_refused(&house.form(&twice).await, 400, "unauthorized_client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_name_the_field_and_what_would_have_been_right() {
+    let house = House::new().await;
+    for (fields, field, rule, expected) in [
+        ("", "grant_type", "required", None),
+        (
+            "grant_type=password",
+            "grant_type",
+            "oneOf",
+            Some("client_credentials, refresh_token"),
+        ),
+        (
+            "grant_type=refresh_token&client_id=a&client_secret=b",
+            "refresh_token",
+            "required",
+            None,
+        ),
+        (
+            "grant_type=client_credentials",
+            "client_id",
+            "required",
+            None,
+        ),
+        (
+            "grant_type=client_credentials&client_id=a",
+            "client_secret",
+            "required",
+            None,
+        ),
+        (
+            "grant_type=%zz",
+            "body",
+            "encoding",
+            Some("percent-encoded UTF-8"),
+        ),
+    ] {
+        let answer = house.form(fields).await;
+        let detail = &answer.body["details"][0];
+        assert_eq!(detail["field"], field, "{answer:?}");
+        assert_eq!(detail["rule"], rule, "{answer:?}");
+        assert_eq!(detail["expected"].as_str(), expected, "{answer:?}");
+    }
+    // Who guesses learns nothing from it.
+    let wrong = "grant_type=client_credentials&client_id=a&client_secret=b";
+    let answer = house.form(wrong).await;
+    assert_eq!(answer.body["details"], serde_json::json!([]));
+    let bearer = house
+        .form_request("grant_type=client_credentials")
+        .bearer_auth("x");
+    let answer = Answer::to(bearer).await;
+    answer.names("Authorization");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,8 +68,9 @@ async fn a_disabled_partner_is_told_so_only_with_the_right_secret() {
     let (mut partner, secret) = house.partner_with_secret("shop").await;
     let refresh_token = log_in(&house, "shop", secret.expose()).await;
     let refresh_token = refresh_token.text("refreshToken").to_owned();
-    partner.status = PartnerStatus::Disabled;
-    house.node.ledger.update_partner(&partner).await.unwrap();
+    house
+        .change(&mut partner, |it| it.status = PartnerStatus::Disabled)
+        .await;
     let answer = log_in(&house, "shop", secret.expose()).await;
     answer.is_refused(403, "E008", "PARTNER_DISABLED");
     let answer = log_in(&house, "shop", &format!("psk_{}", "A".repeat(43))).await;
@@ -249,8 +250,9 @@ async fn a_partner_that_is_gone_or_disabled_is_told_so() {
         house.post("/v1/messages", &token, &sms("m-1")).await.status,
         202
     );
-    partner.status = PartnerStatus::Disabled;
-    house.node.ledger.update_partner(&partner).await.unwrap();
+    house
+        .change(&mut partner, |it| it.status = PartnerStatus::Disabled)
+        .await;
     eventually(async || house.post("/v1/messages", &token, &sms("m-2")).await.status == 403).await;
     let answer = house.post("/v1/messages", &token, &sms("m-3")).await;
     answer.is_refused(403, "E008", "PARTNER_DISABLED");
@@ -269,8 +271,9 @@ async fn a_new_secret_voids_older_tokens_and_its_own_are_good_at_once() {
         house.post("/v1/messages", &old, &sms("m-1")).await.status,
         202
     );
-    partner.credential_version = 2;
-    house.node.ledger.update_partner(&partner).await.unwrap();
+    house
+        .change(&mut partner, |it| it.credential_version = 2)
+        .await;
     // What is remembered of the partner is older than this token.
     let new = house.token(&partner);
     assert_eq!(

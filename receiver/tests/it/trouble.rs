@@ -53,6 +53,56 @@ async fn a_broker_that_is_away_costs_no_accepted_message_and_soon_closes_the_doo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_refuses_closes_the_door_for_its_type_alone() {
+    let house = House::new().await;
+    let partner = house.partner("shop").await;
+    let token = house.token(&partner);
+    let lms = |client: &str| {
+        let mut message = sms(client);
+        message["type"] = json!("LMS");
+        message
+    };
+    let queue = QueueName::of(MessageType::Lms, Lane::Ordinary);
+    house.broker.set_refusing(Some(queue));
+    let mut tries = 0;
+    let refused = loop {
+        let message = lms(&format!("l-{tries}"));
+        let answer = house.post("/v1/messages", &token, &message).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        tries += 1;
+        assert!(tries < 10_000, "the door stays open");
+    };
+    refused.is_refused(503, "E101", "QUEUE_UNAVAILABLE");
+    assert!(refused.retry_after().unwrap() >= 1);
+    let answer = house.post("/v1/messages", &token, &sms("s-1")).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    // Each message of a batch for itself. Between two trials the door may open for a moment.
+    let mut tries = 0;
+    eventually(async || {
+        tries += 1;
+        let (one, other) = (format!("b-{tries}"), format!("c-{tries}"));
+        let batch = json!({"messages": [lms(&one), sms(&other)]});
+        let answer = house.post("/v1/messages/batch", &token, &batch).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let results = &answer.body["results"];
+        assert_eq!(results[1]["code"], "0000", "{answer:?}");
+        results[0]["code"] == "E101"
+    })
+    .await;
+
+    house.broker.set_refusing(None);
+    eventually(async || {
+        let answer = house.post("/v1/messages", &token, &lms("after")).await;
+        answer.status == 202 || answer.body["reason"] == "SAME"
+    })
+    .await;
+    house.clock.advance(Duration::from_millis(1));
+    house.outbox_is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_lease_no_message_is_taken() {
     let house = House::new().await;
     let token = house.token(&house.partner("shop").await);
@@ -67,7 +117,7 @@ async fn without_a_lease_no_message_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_that_does_not_commit_in_time_is_told_and_a_repeat_is_kept_once() {
+async fn a_ledger_that_does_not_commit_in_time_is_told_also_by_readyz_and_a_repeat_is_kept_once() {
     let house = House::with(|config| config.commit_wait = Duration::from_millis(200)).await;
     let partner = house.partner("shop").await;
     let token = house.token(&partner);
@@ -80,9 +130,12 @@ async fn a_ledger_that_does_not_commit_in_time_is_told_and_a_repeat_is_kept_once
         .await
         .unwrap();
 
+    assert_eq!(house.trouble("message commits"), None);
     let answer = house.post("/v1/messages", &token, &sms("m-1")).await;
     answer.is_refused(503, "E102", "LEDGER_UNAVAILABLE");
     assert!(answer.retry_after().unwrap() >= 1);
+    // Reading still works, so nothing else tells it.
+    eventually(async || house.trouble("message commits").is_some()).await;
     // Nobody could be accepted, so the whole batch is to be sent again.
     let batch = json!({"messages": [sms("m-2"), {"clientMsgId": "bad"}]});
     let answer = house.post("/v1/messages/batch", &token, &batch).await;
@@ -98,6 +151,7 @@ async fn a_ledger_that_does_not_commit_in_time_is_told_and_a_repeat_is_kept_once
         assert!(house.stored_under(&partner, client).await.is_some());
     }
     assert_eq!(house.messages().await, 2);
+    assert_eq!(house.trouble("message commits"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

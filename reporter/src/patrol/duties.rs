@@ -19,7 +19,7 @@ pub(super) struct Duties {
     queue_again: Vec<(MessageId, Timestamp)>,
     ask: Vec<MessageId>,
     expire: Vec<MessageId>,
-    report_again: Vec<MessageId>,
+    report_again: Vec<(MessageId, Timestamp)>,
     delay_again: Vec<MessageId>,
 }
 
@@ -32,7 +32,10 @@ impl Duties {
             Duty::QueueAgain => self.queue_again.push((row.id, row.queued_at)),
             Duty::Ask => self.ask.push(row.id),
             Duty::Expire => self.expire.push(row.id),
-            Duty::ReportAgain => self.report_again.push(row.id),
+            Duty::ReportAgain => {
+                let answered_at = row.answered_at;
+                self.report_again.extend(answered_at.map(|at| (row.id, at)));
+            }
             Duty::DelayAgain => self.delay_again.push(row.id),
         }
     }
@@ -87,7 +90,7 @@ impl Patrol {
         count
     }
 
-    async fn report_again(&self, answered: &[MessageId]) -> u32 {
+    async fn report_again(&self, answered: &[(MessageId, Timestamp)]) -> u32 {
         if answered.is_empty() {
             return 0;
         }

@@ -82,7 +82,8 @@ pub struct Context {
     pub margins: Margins,
     /// Whether frames can be published now; if not, the outbox is where they are.
     pub publishing: bool,
-    /// The queues that are doubted.
+    /// The queues that are doubted, without those that take no frames now: of these the outbox has
+    /// them.
     pub queues: BTreeMap<QueueName, QueueState>,
     /// How long a message may wait for a report.
     pub overdue: Overdue,
@@ -165,8 +166,10 @@ impl Context {
         let waited = row
             .answered_at
             .map_or(Duration::ZERO, |at| self.now.since(at));
-        let reports = self.queues.get(&QueueName::Report);
-        let none_ready = reports.is_some_and(|queue| queue.ready == Some(0));
+        let Some(reports) = self.queues.get(&QueueName::Report) else {
+            return false;
+        };
+        let none_ready = reports.ready == Some(0);
         let patience = if none_ready {
             margin
         } else {

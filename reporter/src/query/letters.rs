@@ -101,6 +101,7 @@ pub(super) struct ReplayAnswer {
 #[utoipa::path(
     get,
     path = "/v1/webhooks/dead-letters",
+    operation_id = "listDeadLetters",
     tag = "Webhooks",
     security(("token" = [])),
     params(ListRequest),
@@ -111,6 +112,7 @@ pub(super) struct ReplayAnswer {
         (status = 403, description = "E008", body = ErrorBody),
         (status = 404, description = "E007", body = ErrorBody),
         (status = 429, description = "E003", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]
@@ -148,6 +150,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post,
     path = "/v1/webhooks/dead-letters/replay",
+    operation_id = "replayDeadLetters",
     tag = "Webhooks",
     security(("token" = [])),
     request_body = ReplayRequest,
@@ -157,7 +160,11 @@ pub(super) async fn list(
         (status = 401, description = "E002", body = ErrorBody),
         (status = 403, description = "E008", body = ErrorBody),
         (status = 404, description = "E001 DEAD_LETTER_NOT_FOUND, E007", body = ErrorBody),
+        (status = 408, description = "E001: the body did not arrive in time", body = ErrorBody),
+        (status = 413, description = "E001: the body is too large", body = ErrorBody),
+        (status = 415, description = "E001: the body is not of this type", body = ErrorBody),
         (status = 429, description = "E003", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]
@@ -187,13 +194,21 @@ impl Which {
         let (from, to) = period(request.from.as_deref(), request.to.as_deref())?;
         match (request.ids, from, to) {
             (Some(ids), None, None) => ids_of(&ids).map(Self::Ids),
-            (Some(_), ..) => Err(refused(ErrorReason::FieldNotAllowed, "ids", "alone")),
+            (Some(_), from, _) => {
+                let field = if from.is_some() { "from" } else { "to" };
+                Err(unclear(ErrorReason::FieldNotAllowed, field, "notAllowed"))
+            }
             (None, Some(from), Some(to)) => Ok(Self::Period(from, to)),
-            (None, None, None) => Err(refused(ErrorReason::MissingField, "ids", "required")),
-            (None, None, _) => Err(refused(ErrorReason::MissingField, "from", "required")),
-            (None, _, None) => Err(refused(ErrorReason::MissingField, "to", "required")),
+            (None, None, None) => Err(unclear(ErrorReason::MissingField, "ids", "required")),
+            (None, None, _) => Err(unclear(ErrorReason::MissingField, "from", "required")),
+            (None, _, None) => Err(unclear(ErrorReason::MissingField, "to", "required")),
         }
     }
+}
+
+fn unclear(reason: ErrorReason, field: &'static str, rule: &'static str) -> ApiError {
+    let expected = "either ids, or from and to";
+    ApiError::new(reason).detail(Detail::new(field, rule).expected(expected))
 }
 
 fn ids_of(ids: &[String]) -> Result<Vec<DeadLetterId>, ApiError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use pabal_common::clock::Timestamp;
 use pabal_common::domain::code::ErrorReason;
@@ -71,24 +72,31 @@ pub(super) struct ByClientId {
 #[utoipa::path(
     get,
     path = "/v1/messages/{messageId}",
+    operation_id = "getMessage",
     tag = "Messages",
     security(("token" = [])),
     params(("messageId" = String, Path, description = "Our id of the message")),
     responses(
         (status = 200, description = "The message", body = MessageAnswer),
+        (status = 400, description = "E001", body = ErrorBody),
         (status = 401, description = "E002", body = ErrorBody),
         (status = 403, description = "E008", body = ErrorBody),
         (status = 404, description = "E001 MESSAGE_NOT_FOUND, E007", body = ErrorBody),
         (status = 410, description = "E001 QUERY_WINDOW_PASSED", body = ErrorBody),
         (status = 429, description = "E003", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]
 pub(super) async fn by_id(
     State(shared): State<Arc<Shared>>,
     Caller(partner): Caller,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<MessageAnswer>, ApiError> {
+    let Path(id) = id.map_err(|_| {
+        ApiError::new(ErrorReason::InvalidValue)
+            .detail(Detail::new("messageId", "encoding").expected("percent-encoded UTF-8"))
+    })?;
     // What is no id of ours is no message either.
     let id: MessageId = id.parse().map_err(|_| not_found())?;
     let found = shared.node.ledger.message(id).await;
@@ -102,6 +110,7 @@ pub(super) async fn by_id(
 #[utoipa::path(
     get,
     path = "/v1/messages",
+    operation_id = "findMessageByClientId",
     tag = "Messages",
     security(("token" = [])),
     params(ByClientId),
@@ -113,6 +122,7 @@ pub(super) async fn by_id(
         (status = 404, description = "E001 MESSAGE_NOT_FOUND, E007", body = ErrorBody),
         (status = 410, description = "E001 QUERY_WINDOW_PASSED", body = ErrorBody),
         (status = 429, description = "E003", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]

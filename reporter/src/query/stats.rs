@@ -70,6 +70,7 @@ pub(super) struct DailyAnswer {
 #[utoipa::path(
     get,
     path = "/v1/stats/daily",
+    operation_id = "getDailyStatistics",
     tag = "Statistics",
     security(("token" = [])),
     params(DailyRequest),
@@ -80,6 +81,7 @@ pub(super) struct DailyAnswer {
         (status = 403, description = "E008", body = ErrorBody),
         (status = 404, description = "E007", body = ErrorBody),
         (status = 429, description = "E003", body = ErrorBody),
+        (status = 500, description = "E100", body = ErrorBody),
         (status = 503, description = "E102", body = ErrorBody),
     ),
 )]

@@ -1,6 +1,7 @@
 //! A message's history in the partner's words.
 
 use pabal_common::clock::Timestamp;
+use pabal_common::domain::event::EventKind;
 use pabal_common::domain::status::Status;
 use pabal_common::ledger::{EventRow, MessageView};
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub(super) enum Happened {
     Deferred,
     /// No vendor could be used; the message waits.
     Held,
+    /// Something failed on our side; the message waits and is tried again.
+    Delayed,
     /// A vendor's answer was lost; the message is not sent again, its result is found out.
     Unknown,
     /// A result came after the message had ended, and changes nothing.
@@ -30,17 +33,18 @@ pub(super) enum Happened {
 
 impl Happened {
     /// What an event is to the partner; `None` where it concerns our insides alone.
-    fn of(kind: &str) -> Option<Self> {
+    fn of(kind: EventKind) -> Option<Self> {
         match kind {
-            "RETRY" => Some(Self::Retry),
-            "DEFERRED" => Some(Self::Deferred),
-            "HELD" => Some(Self::Held),
-            "UNKNOWN" => Some(Self::Unknown),
-            "STRAY_REPORT" => Some(Self::LateReport),
-            "WEBHOOK_FAILED" => Some(Self::WebhookFailed),
-            "WEBHOOK_DEAD" => Some(Self::WebhookDead),
-            "WEBHOOK_DISABLED" => Some(Self::WebhookDisabled),
-            _ => None,
+            EventKind::Retry => Some(Self::Retry),
+            EventKind::Deferred => Some(Self::Deferred),
+            EventKind::Held => Some(Self::Held),
+            EventKind::Quarantined => Some(Self::Delayed),
+            EventKind::Unknown => Some(Self::Unknown),
+            EventKind::TakenOver => None,
+            EventKind::StrayReport => Some(Self::LateReport),
+            EventKind::WebhookFailed => Some(Self::WebhookFailed),
+            EventKind::WebhookDead => Some(Self::WebhookDead),
+            EventKind::WebhookDisabled => Some(Self::WebhookDisabled),
         }
     }
 
@@ -106,7 +110,7 @@ impl Step {
     }
 
     fn happened(row: EventRow) -> Option<(Timestamp, Self)> {
-        let event = Happened::of(&row.kind)?;
+        let event = Happened::of(EventKind::parse(&row.kind)?)?;
         let step = Self {
             at: row.at.to_rfc3339(),
             status: None,
@@ -192,17 +196,29 @@ mod tests {
 
     #[test]
     fn nothing_of_our_insides_is_told() {
-        let events = ["TAKEN_OVER", "PARKED", "ASKED", "UNKNOWN", "STRAY_REPORT"];
-        let events = events.map(|kind| event(45, kind)).into();
-        let told = serde_json::to_string(&timeline(&delivered(), events)).unwrap();
-        assert!(
-            !told.contains("note of") && !told.contains("secret"),
-            "{told}"
-        );
-        assert!(
-            !told.contains("TAKEN_OVER") && !told.contains("ASKED"),
-            "{told}"
-        );
-        assert!(told.contains("LATE_REPORT"), "{told}");
+        let inside = EventKind::ALL.into_iter().map(EventKind::name);
+        let inside = inside.filter(|kind| !kind.starts_with("WEBHOOK_"));
+        let events = inside.chain(["NEWER"]).map(|kind| event(45, kind));
+        let told = serde_json::to_string(&timeline(&delivered(), events.collect())).unwrap();
+        for ours in [
+            "note of",
+            "secret",
+            "TAKEN_OVER",
+            "NEWER",
+            "QUARANTINED",
+            "STRAY",
+        ] {
+            assert!(!told.contains(ours), "{ours} in {told}");
+        }
+        for theirs in [
+            "RETRY",
+            "DEFERRED",
+            "HELD",
+            "DELAYED",
+            "UNKNOWN",
+            "LATE_REPORT",
+        ] {
+            assert!(told.contains(theirs), "{theirs} in {told}");
+        }
     }
 }

@@ -365,7 +365,7 @@ fn measure(result: &DeliveryResult, said: Said, answer: Answer, took: Duration) 
     };
     metric::webhook(outcome, took);
     if let DeliveryResult::Dead(letter) = result {
-        metric::dead_letter(letter.kind.name());
+        metric::dead_letter(letter.kind);
     }
 }
 

@@ -285,6 +285,25 @@ async fn a_walk_goes_on_where_it_was_and_starts_over_at_the_end() {
 }
 
 #[tokio::test]
+async fn several_reporters_share_what_one_alone_may_read() {
+    let config = Config {
+        patrol_rows: 10,
+        ..Config::default()
+    };
+    let world = World::with(config).await;
+    world.accept(25).await;
+    let lease = Duration::from_secs(3_600);
+    world.ledger.join("reporter", lease).await.unwrap();
+    let instance = &world.node.instance;
+    let heartbeats = tokio::spawn(instance.clone().keep(world.shutdown.clone()));
+    while instance.live_with_role("reporter") < 2 {
+        tokio::time::sleep(MOMENT).await;
+    }
+    heartbeats.abort();
+    assert_eq!(world.patrol().look().await.unwrap(), looked(5));
+}
+
+#[tokio::test]
 async fn webhooks_of_a_dead_reporter_are_taken_over() {
     let world = World::new().await;
     world.sent("v1").await;

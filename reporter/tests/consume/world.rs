@@ -50,7 +50,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) sender: InstanceId,
     applier: Applier,
-    shutdown: CancellationToken,
+    pub(crate) shutdown: CancellationToken,
     dir: tempfile::TempDir,
 }
 

@@ -108,9 +108,11 @@ impl House {
     }
 
     pub(crate) async fn change(&self, id: &PartnerId, change: impl FnOnce(&mut Partner)) {
-        let mut partner = self.node.ledger.partner(id).await.unwrap().unwrap();
+        let read = self.node.ledger.partner(id).await.unwrap().unwrap();
+        let mut partner = read.clone();
         change(&mut partner);
-        assert!(self.node.ledger.update_partner(&partner).await.unwrap());
+        let changed = self.node.ledger.update_partner(&read, &partner).await;
+        assert!(changed.unwrap());
     }
 
     /// An accepted SMS; its clientMsgId is `order-` and a number.

@@ -1,6 +1,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
-use pabal_common::clock::Clock as _;
+use pabal_common::clock::{Clock as _, Timestamp};
+use pabal_common::crypto::{Keyring, Sealer};
 use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::phase::Phase;
 use pabal_common::ledger::DueGroup;
@@ -72,16 +73,36 @@ async fn a_process_that_acts_as_dead_claims_nothing_and_keeps_no_permit() {
 
 async fn quarantined_and_released(house: &House, ids: &[pabal_common::domain::id::MessageId]) {
     let (node, now) = (&house.desk.node, house.clock.now());
-    let (me, outbox) = (node.instance.id(), node.instance.ids().outbox());
     let members = members(ids);
     let held = node
         .ledger
         .hold(MessageType::Sms, &members, Hold::Faulty, now, now);
     held.await.unwrap();
+    release(house, now).await;
+}
+
+async fn release(house: &House, now: Timestamp) {
+    let node = &house.desk.node;
+    let (me, outbox) = (node.instance.id(), node.instance.ids().outbox());
     let groups = [DueGroup {
         kind: MessageType::Sms,
         limit: 10,
     }];
     let released = node.ledger.release_due(me, outbox, &groups, now).await;
     assert!(released.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_is_sealed_with_a_key_that_is_not_here_waits_for_one_who_has_it() {
+    let house = House::open(1000, false).await;
+    let others = Sealer::new(&Keyring::generate());
+    let id = house.accept_sealed(&others, "text").await;
+    for _ in 0..10 {
+        assert!(house.carry(&[id]).await);
+        let view = house.view(id).await;
+        assert_eq!((view.phase, view.attempt), (Phase::Waiting, 0));
+        house.clock.advance(Duration::from_secs(60));
+        release(&house, house.clock.now()).await;
+    }
+    assert_eq!(house.view(id).await.phase, Phase::Queued);
 }

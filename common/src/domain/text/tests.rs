@@ -1,4 +1,6 @@
 use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::decompose_canonical;
 
 use super::*;
 use MessageType::{KakaoAlimtalk, KakaoBrandMessage, Lms, Mms, NaverTalk, Rcs, Sms};
@@ -43,6 +45,7 @@ fn texts() -> impl Strategy<Value = String> {
         3 => prop::sample::select(vec![
             '가', '똠', '펲', '한', '漢', 'A', '7', ' ', '\t', '\n', '\r', '₩', '—', '•',
             '\u{00A0}', '\u{200B}', '\u{FE0F}', 'é', '😀', '€', '①',
+            'ᄒ', 'ᄄ', 'ᅡ', 'ᅩ', 'ᆫ', 'ᆷ', 'が', 'か', '\u{3099}', '\u{0301}', 'Å', '豈',
         ]),
         1 => any::<char>(),
     ];
@@ -160,6 +163,60 @@ fn a_character_that_is_not_carried_is_named_with_its_place_in_the_text_as_sent()
             let answer = prepare(kind, text, Unencodable::Reject);
             assert_eq!(answer, refused_at(position, character));
         }
+    }
+}
+
+#[test]
+fn what_was_sent_in_parts_is_sent_and_counted_whole() {
+    for kind in EUC_KR_TYPES {
+        for whole in ["한글 각 값", "がぎぱ", "ё", "가나다\r\n라"] {
+            let parts: String = whole.nfd().collect();
+            assert!(parts.chars().count() > whole.chars().count());
+            assert_eq!(prepared(kind, &parts), prepared(kind, whole));
+        }
+    }
+    let full: String = "한".repeat(45).nfd().collect();
+    assert_eq!(prepared(Sms, &full).length, 90);
+    let subject: String = "제목".nfd().collect();
+    let subject = prepare_subject(&subject, Unencodable::Reject).unwrap();
+    assert_eq!((subject.text.as_str(), subject.length), ("제목", 4));
+}
+
+#[test]
+fn what_is_not_carried_even_whole_is_named_whole_where_it_begins() {
+    let parts: String = "한글 똠".nfd().collect();
+    assert_eq!(
+        prepare(Sms, &parts, Unencodable::Reject),
+        refused_at(7, '똠')
+    );
+    assert_eq!(prepare(Sms, &parts, QUESTION).unwrap().text, "한글 ?");
+    // A part with nothing to belong to is a character like others.
+    let lone = prepare(Sms, "가\u{1161}", Unencodable::Reject);
+    assert_eq!(lone, refused_at(1, '\u{1161}'));
+}
+
+#[test]
+fn composing_changes_no_text_that_euc_kr_carried_as_it_came() {
+    // Whatever composes ends in a character that EUC-KR does not have.
+    for character in '\0'..=char::MAX {
+        let mut parts = Vec::new();
+        decompose_canonical(character, |part| parts.push(part));
+        if let [.., _, last] = parts[..] {
+            assert!(!is_euc_kr(last), "{character:?}");
+        }
+    }
+    // Normalising would: it knows one character where KS X 1001 has another or two.
+    for kept in ["\u{212B}", "\u{2126}", "\u{F900}"] {
+        assert_ne!(kept.nfc().collect::<String>(), kept);
+        assert_eq!(prepared(Sms, kept).text, kept);
+    }
+}
+
+#[test]
+fn types_that_know_unicode_keep_parts_as_they_came() {
+    let parts: String = "한글".nfd().collect();
+    for kind in [KakaoAlimtalk, KakaoBrandMessage, NaverTalk, Rcs] {
+        assert_eq!(prepared(kind, &parts).text, parts, "{kind}");
     }
 }
 
@@ -317,7 +374,9 @@ proptest! {
     #[test]
     fn the_position_given_is_that_of_the_first_character_not_carried(text in texts()) {
         if let Err(TextError::Unencodable { character, position }) = prepare(Lms, &text, Unencodable::Reject) {
-            prop_assert_eq!(text.chars().nth(position), Some(character));
+            let begins = text.chars().nth(position).unwrap();
+            let first = |c: char| c.nfd().next();
+            prop_assert_eq!(first(begins), first(character));
             let before: String = text.chars().take(position).collect();
             prop_assert!(prepare(Lms, &before, Unencodable::Reject).is_ok());
         }

@@ -1,12 +1,13 @@
 use async_trait::async_trait;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{SqliteLedger, frames, from_sqlx, json_list, partner_id};
-use crate::broker::{Publication, QueueName};
+use super::{SqliteLedger, frames, from_sqlx, json_list};
+use crate::broker::Publication;
 use crate::clock::Timestamp;
-use crate::domain::id::{DeadLetterId, InstanceId, OutboxId, WebhookId};
+use crate::domain::id::{DeadLetterId, InstanceId, OutboxId};
+use crate::ledger::letters::{Again, LetterRow};
 use crate::ledger::{
-    DeadLetter, DeadLetterFilter, DeadLetterKind, DeadLetters, Dispatch, LedgerError, NewDeadLetter,
+    DeadLetter, DeadLetterFilter, DeadLetters, Dispatch, LedgerError, NewDeadLetter,
 };
 
 #[async_trait]
@@ -111,40 +112,26 @@ async fn send_again(
     me: InstanceId,
     letter: &NewDeadLetter,
     now: Timestamp,
-) -> Result<Vec<Publication>, LedgerError> {
-    let body = || letter.payload.clone().into();
-    match letter.kind {
-        DeadLetterKind::Webhook => {
-            let corrupt = || LedgerError::Corrupt(format!("dead letter {}", letter.id));
-            let id: WebhookId = letter.subject.parse().map_err(|_| corrupt())?;
-            let text = String::from_utf8(letter.payload.clone()).map_err(|_| corrupt())?;
-            sqlx::query(
-                "INSERT INTO webhooks (webhook_id, partner_id, owner, attempt, next_attempt_at, \
-                 results, body, created_at) VALUES (?1, ?2, ?3, 0, ?4, json_array_length(?5, '$.events'), ?5, ?4) \
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(id.to_column())
-            .bind(letter.partner.as_ref().map(ToString::to_string))
-            .bind(me.to_column())
-            .bind(now.millis())
-            .bind(text)
-            .execute(connection)
-            .await
-            .map_err(from_sqlx)?;
-            Ok(Vec::new())
-        }
-        DeadLetterKind::Report => Ok(vec![Publication {
-            queue: QueueName::Report,
-            body: body(),
-        }]),
-        DeadLetterKind::Frame => {
-            let queue = QueueName::parse(&letter.subject).unwrap_or(QueueName::Report);
-            Ok(vec![Publication {
-                queue,
-                body: body(),
-            }])
-        }
-    }
+) -> Result<Option<Publication>, LedgerError> {
+    let (id, body, results) = match Again::of(letter)? {
+        Again::Webhook { id, body, results } => (id, body, results),
+        Again::Frame(publication) => return Ok(Some(publication)),
+    };
+    sqlx::query(
+        "INSERT INTO webhooks (webhook_id, partner_id, owner, attempt, next_attempt_at, \
+         results, body, created_at) VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?4) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(id.to_column())
+    .bind(letter.partner.as_ref().map(ToString::to_string))
+    .bind(me.to_column())
+    .bind(now.millis())
+    .bind(results)
+    .bind(body)
+    .execute(connection)
+    .await
+    .map_err(from_sqlx)?;
+    Ok(None)
 }
 
 fn select(filter: &DeadLetterFilter) -> QueryBuilder<Sqlite> {
@@ -178,37 +165,4 @@ fn select(filter: &DeadLetterFilter) -> QueryBuilder<Sqlite> {
         .push(" ORDER BY dead_letter_id LIMIT ")
         .push_bind(i64::from(filter.limit));
     query
-}
-
-#[derive(FromRow)]
-struct LetterRow {
-    dead_letter_id: i64,
-    kind: String,
-    partner_id: Option<String>,
-    subject: String,
-    reason: String,
-    attempts: i64,
-    payload: Vec<u8>,
-    created_at: i64,
-    replayed_at: Option<i64>,
-}
-
-impl LetterRow {
-    fn into_letter(self) -> Result<DeadLetter, LedgerError> {
-        let kind = DeadLetterKind::parse(&self.kind)
-            .ok_or_else(|| LedgerError::Corrupt(format!("dead letter kind {}", self.kind)))?;
-        Ok(DeadLetter {
-            letter: NewDeadLetter {
-                id: DeadLetterId::from_column(self.dead_letter_id),
-                kind,
-                partner: self.partner_id.as_deref().map(partner_id).transpose()?,
-                subject: self.subject,
-                reason: self.reason,
-                attempts: u16::try_from(self.attempts).unwrap_or(u16::MAX),
-                payload: self.payload,
-            },
-            created_at: Timestamp::from_millis(self.created_at),
-            replayed_at: self.replayed_at.map(Timestamp::from_millis),
-        })
-    }
 }

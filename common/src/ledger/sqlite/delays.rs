@@ -2,24 +2,17 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::rows::{kind_from, lane_from};
 use super::{SqliteLedger, frames, from_sqlx, json_list, json_rows};
 use crate::broker::{Member, QueueName};
 use crate::clock::Timestamp;
-use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::domain::id::{InstanceId, MessageId, OutboxId};
 use crate::domain::kind::MessageType;
 use crate::domain::phase::Phase;
-use crate::domain::report::{VendorAccount, VendorMessageId};
+use crate::ledger::delays::{ASK, AskRow, LAST_ASK, RETRY};
+use crate::ledger::rows::{NewDelay, attempt_from, kind_from, lane_from};
 use crate::ledger::{Ask, Delays, Dispatch, DueGroup, LedgerError};
-
-/// A retry, a deferral or a message without a route.
-pub(super) const RETRY: i64 = 1;
-/// A lost answer to be asked for.
-pub(super) const ASK: i64 = 2;
-/// A message without a result at its deadline, to be asked for once more.
-pub(super) const LAST_ASK: i64 = 3;
 
 #[async_trait]
 impl Delays for SqliteLedger {
@@ -110,18 +103,25 @@ impl Delays for SqliteLedger {
     }
 }
 
-/// Adds delay rows: (message, attempt, route group, due). One that is there is moved.
+/// Adds delay rows of a kind; one that is there is moved.
 pub(super) async fn add(
     connection: &mut SqliteConnection,
     kind: i64,
-    rows: &[(i64, i64, i64, Timestamp)],
+    rows: &[NewDelay],
 ) -> Result<(), LedgerError> {
     if rows.is_empty() {
         return Ok(());
     }
     let rows: Vec<Value> = rows
         .iter()
-        .map(|(id, attempt, group, due)| json!([id, attempt, group, due.millis()]))
+        .map(|row| {
+            json!([
+                row.message.to_column(),
+                row.attempt,
+                row.group,
+                row.due.millis()
+            ])
+        })
         .collect();
     sqlx::query(
         "INSERT INTO delays (message_id, kind, attempt, route_group, due) \
@@ -198,7 +198,7 @@ async fn release(
         .map(|(id, attempt, kind, lane)| {
             let member = Member {
                 id: MessageId::from_column(id),
-                attempt: u16::try_from(attempt).unwrap_or(u16::MAX),
+                attempt: attempt_from(attempt),
             };
             Ok((QueueName::Retry(lane_from(lane)), kind_from(kind)?, member))
         })
@@ -214,33 +214,11 @@ fn every_group() -> String {
     )
 }
 
-/// A due ask and where its message is.
-#[derive(FromRow)]
-struct AskRow {
-    message_id: i64,
-    kind: i64,
-    phase: i64,
-    submission_id: Option<i64>,
-    provider_account: Option<String>,
-    vendor_message_id: Option<String>,
-}
-
-impl AskRow {
-    /// Whether there is still something to ask for, and somebody to ask.
-    fn is_open(&self) -> bool {
-        if self.submission_id.is_none() || self.provider_account.is_none() {
-            return false;
-        }
-        let in_phase = |phase: Phase| self.phase == i64::from(phase.number());
-        in_phase(Phase::Unknown) || (self.kind == LAST_ASK && in_phase(Phase::Answered))
-    }
-}
-
 /// The keys of asks, for `json_each`.
 fn keys(rows: &[AskRow]) -> String {
     let keys: Vec<Value> = rows
         .iter()
-        .map(|row| json!([row.message_id, row.kind]))
+        .map(|row| json!([row.message_id.to_column(), row.kind]))
         .collect();
     json_rows(&keys)
 }
@@ -285,18 +263,5 @@ async fn take_asks(
     .execute(connection)
     .await
     .map_err(from_sqlx)?;
-    Ok(open
-        .into_iter()
-        .filter_map(|row| {
-            Some(Ask {
-                id: MessageId::from_column(row.message_id),
-                submission: SubmissionId::from_column(row.submission_id?),
-                account: VendorAccount::from_stored(&row.provider_account?),
-                vendor_id: row
-                    .vendor_message_id
-                    .as_deref()
-                    .and_then(VendorMessageId::new),
-            })
-        })
-        .collect())
+    Ok(open.iter().filter_map(AskRow::to_ask).collect())
 }

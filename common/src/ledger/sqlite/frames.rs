@@ -1,102 +1,36 @@
-//! Outbox rows: how the frames of a dispatch are stored.
+//! Outbox rows are written here and nowhere else.
 
-use bytes::Bytes;
-use prost::Message as _;
 use sqlx::SqliteConnection;
 
 use super::from_sqlx;
-use crate::broker::{Member, Publication, QueueName, SendFrame};
+use crate::broker::Publication;
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, OutboxId};
-use crate::domain::kind::MessageType;
-use crate::ledger::{Dispatch, LedgerError};
+use crate::ledger::{Dispatch, LedgerError, frames};
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct Stored {
-    #[prost(message, repeated, tag = "1")]
-    frames: Vec<StoredFrame>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct StoredFrame {
-    #[prost(uint32, tag = "1")]
-    queue: u32,
-    #[prost(bytes = "vec", tag = "2")]
-    body: Vec<u8>,
-}
+pub(super) use crate::ledger::frames::{read, send_frames};
 
 /// Writes the outbox row of a transaction; nothing if there is nothing to publish.
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
     me: InstanceId,
     outbox: OutboxId,
-    frames: Vec<Publication>,
+    publications: Vec<Publication>,
     now: Timestamp,
 ) -> Result<Option<Dispatch>, LedgerError> {
-    if frames.is_empty() {
+    if publications.is_empty() {
         return Ok(None);
     }
-    let stored = Stored {
-        frames: frames
-            .iter()
-            .map(|frame| StoredFrame {
-                queue: u32::from(frame.queue.number()),
-                body: frame.body.to_vec(),
-            })
-            .collect(),
-    };
     sqlx::query("INSERT INTO outbox (outbox_id, owner, created_at, frames) VALUES (?, ?, ?, ?)")
         .bind(outbox.to_column())
         .bind(me.to_column())
         .bind(now.millis())
-        .bind(stored.encode_to_vec())
+        .bind(frames::to_stored(&publications))
         .execute(connection)
         .await
         .map_err(from_sqlx)?;
-    Ok(Some(Dispatch { outbox, frames }))
-}
-
-/// Reads an outbox row back.
-pub(super) fn read(outbox: i64, frames: &[u8]) -> Result<Dispatch, LedgerError> {
-    let corrupt = |what: String| LedgerError::Corrupt(format!("outbox row: {what}"));
-    let stored = Stored::decode(frames).map_err(|error| corrupt(error.to_string()))?;
-    let frames = stored
-        .frames
-        .into_iter()
-        .map(|frame| {
-            let queue = u8::try_from(frame.queue)
-                .ok()
-                .and_then(QueueName::from_number)
-                .ok_or_else(|| corrupt(format!("queue {}", frame.queue)))?;
-            Ok(Publication {
-                queue,
-                body: Bytes::from(frame.body),
-            })
-        })
-        .collect::<Result<_, LedgerError>>()?;
-    Ok(Dispatch {
-        outbox: OutboxId::from_column(outbox),
-        frames,
-    })
-}
-
-/// Groups members by queue and type, in order, and makes their frames.
-pub(super) fn send_frames(
-    members: impl IntoIterator<Item = (QueueName, MessageType, Member)>,
-    queued_at: Timestamp,
-) -> Vec<Publication> {
-    let mut groups: Vec<(QueueName, MessageType, Vec<Member>)> = Vec::new();
-    for (queue, kind, member) in members {
-        match groups
-            .iter_mut()
-            .find(|(q, k, _)| *q == queue && *k == kind)
-        {
-            Some((_, _, group)) => group.push(member),
-            None => groups.push((queue, kind, vec![member])),
-        }
-    }
-    groups
-        .into_iter()
-        .flat_map(|(queue, kind, group)| SendFrame::publications(queue, kind, queued_at, &group))
-        .collect()
+    Ok(Some(Dispatch {
+        outbox,
+        frames: publications,
+    }))
 }

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use super::{SqliteLedger, from_sqlx, json_list, known};
 use crate::broker::{FRAME_VERSION, QueueName};
 use crate::clock::Timestamp;
-use crate::domain::id::{Ids, InstanceId, NODES};
+use crate::domain::id::InstanceId;
+use crate::ledger::instances::newcomer;
 use crate::ledger::{
     Heartbeat, Instances, Joined, LedgerError, LiveInstance, QueueTaken, SharedHealth,
 };
@@ -28,17 +29,20 @@ impl Instances for SqliteLedger {
                         .fetch_all(&mut *connection)
                         .await
                         .map_err(from_sqlx)?;
-                    let (node, counter) = raise_counter(&mut *connection, &held).await?;
-                    // The counter makes the id new even if the clock went back over a restart.
-                    let stamp = Ids::new(clock, node).next().number();
-                    let instance = InstanceId::from_number(stamp.max(1) ^ (counter & 0xfff));
+                    let counter: i64 = sqlx::query_scalar(
+                        "UPDATE ledger_counter SET counter = counter + 1 RETURNING counter",
+                    )
+                    .fetch_one(&mut *connection)
+                    .await
+                    .map_err(from_sqlx)?;
+                    let joined = newcomer(clock, counter.cast_unsigned(), &held)?;
                     sqlx::query(
                         "INSERT INTO instances \
                          (instance_id, node, role, frame_version, joined_at, lease_until) \
                          VALUES (?, ?, ?, ?, ?, ?)",
                     )
-                    .bind(instance.to_column())
-                    .bind(i64::from(node))
+                    .bind(joined.instance.to_column())
+                    .bind(i64::from(joined.node))
                     .bind(role)
                     .bind(i64::from(FRAME_VERSION))
                     .bind(now.millis())
@@ -46,11 +50,7 @@ impl Instances for SqliteLedger {
                     .execute(connection)
                     .await
                     .map_err(from_sqlx)?;
-                    Ok(Joined {
-                        instance,
-                        node,
-                        counter,
-                    })
+                    Ok(joined)
                 })
             })
             .await
@@ -86,10 +86,11 @@ impl Instances for SqliteLedger {
                         sqlx::query(
                             "INSERT INTO queue_taken (queue, queued_at) VALUES (?, ?) \
                              ON CONFLICT (queue) DO UPDATE \
-                             SET queued_at = max(queued_at, excluded.queued_at)",
+                             SET queued_at = min(max(queued_at, excluded.queued_at), ?)",
                         )
                         .bind(i64::from(one.queue.number()))
-                        .bind(one.queued_at.millis())
+                        .bind(one.queued_at.min(now).millis())
+                        .bind(now.millis())
                         .execute(&mut *connection)
                         .await
                         .map_err(from_sqlx)?;
@@ -105,7 +106,7 @@ impl Instances for SqliteLedger {
                         .bind(one.route)
                         .bind(one.health)
                         .bind(i64::from(one.rate))
-                        .bind(one.since.millis())
+                        .bind(one.since.min(now).millis())
                         .bind(me.to_column())
                         .execute(&mut *connection)
                         .await
@@ -119,9 +120,12 @@ impl Instances for SqliteLedger {
                     .await
                     .map_err(from_sqlx)?;
                     let told: Vec<(String, String, i64, i64)> = sqlx::query_as(
-                        "SELECT route, health, rate, since FROM route_health WHERE told_by <> ?",
+                        "SELECT h.route, h.health, h.rate, h.since FROM route_health h \
+                         JOIN instances i ON i.instance_id = h.told_by \
+                         WHERE h.told_by <> ? AND i.lease_until > ?",
                     )
                     .bind(me.to_column())
+                    .bind(now.millis())
                     .fetch_all(connection)
                     .await
                     .map_err(from_sqlx)?;
@@ -193,24 +197,4 @@ impl Instances for SqliteLedger {
         .map_err(from_sqlx)?;
         Ok(rows.into_iter().map(InstanceId::from_column).collect())
     }
-}
-
-/// A free node id and the counter, raised.
-async fn raise_counter(
-    connection: &mut sqlx::SqliteConnection,
-    held: &[i64],
-) -> Result<(u16, u64), LedgerError> {
-    let counter: i64 =
-        sqlx::query_scalar("UPDATE ledger_counter SET counter = counter + 1 RETURNING counter")
-            .fetch_one(connection)
-            .await
-            .map_err(from_sqlx)?;
-    let counter = counter.cast_unsigned();
-    // Starting at the counter spreads restarts over the node ids, so that a process that was
-    // killed and its successor do not share one within the same millisecond.
-    (0..NODES)
-        .map(|step| ((counter + u64::from(step)) % u64::from(NODES)) as u16)
-        .find(|node| !held.contains(&i64::from(*node)))
-        .map(|node| (node, counter))
-        .ok_or_else(|| LedgerError::Unavailable("every node id is held".into()))
 }

@@ -1,17 +1,20 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
-use super::rows::{lane_number, purpose_number, status_number};
-use super::{SqliteLedger, frames, from_sqlx, json_list};
-use crate::broker::{Member, QueueName};
+use super::{SqliteLedger, frames, from_sqlx, json_list, json_rows};
+use crate::broker::QueueName;
 use crate::domain::id::{InstanceId, MessageId, OutboxId};
 use crate::domain::message::NewMessage;
 use crate::domain::phase::Phase;
 use crate::domain::status::Status;
-use crate::ledger::{Accepted, AcceptedBatch, Duplicate, Intake, LedgerError};
+use crate::ledger::intake::{
+    SIZES, accepted_at, in_key_order, kept_frames, outcomes, per_day, pieces, places,
+};
+use crate::ledger::rows::{lane_number, purpose_number, status_number};
+use crate::ledger::{Accepted, AcceptedBatch, Intake, LedgerError};
 
 #[async_trait]
 impl Intake for SqliteLedger {
@@ -30,26 +33,8 @@ impl Intake for SqliteLedger {
                     let inserted = insert(&mut *connection, &messages).await?;
                     count(&mut *connection, &messages, &inserted).await?;
                     let outcomes = read_back(&mut *connection, &messages).await?;
-                    let kept = messages
-                        .iter()
-                        .zip(&outcomes)
-                        .filter(|(_, outcome)| **outcome == Accepted::Kept)
-                        .map(|(message, _)| {
-                            let queue = QueueName::of(message.kind, message.lane);
-                            (
-                                queue,
-                                message.kind,
-                                Member {
-                                    id: message.id,
-                                    attempt: 0,
-                                },
-                            )
-                        });
-                    let now = messages
-                        .first()
-                        .map(|first| first.accepted_at)
-                        .unwrap_or_default();
-                    let publications = frames::send_frames(kept, now);
+                    let publications = kept_frames(&messages, &outcomes);
+                    let now = accepted_at(&messages);
                     let dispatch = frames::keep(connection, me, outbox, publications, now).await?;
                     Ok(AcceptedBatch { outcomes, dispatch })
                 })
@@ -57,9 +42,6 @@ impl Intake for SqliteLedger {
             .await
     }
 }
-
-/// How many rows one statement inserts; the largest that fits is taken.
-const SIZES: [usize; 3] = [64, 8, 1];
 
 static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
@@ -80,22 +62,10 @@ async fn insert(
     messages: &[NewMessage],
 ) -> Result<HashSet<i64>, LedgerError> {
     let mut inserted = HashSet::with_capacity(messages.len());
-    // In the order of the unique key, as every implementation does it: unsorted batches that
-    // overlap would wait for each other where rows are locked. The sort is stable, so of two with
-    // the same key the caller's first is kept.
-    let mut sorted: Vec<&NewMessage> = messages.iter().collect();
-    sorted.sort_by(|a, b| (&a.partner, &a.client_msg_id).cmp(&(&b.partner, &b.client_msg_id)));
-    let mut rest = sorted.as_slice();
-    while !rest.is_empty() {
-        let place = SIZES
-            .iter()
-            .position(|size| *size <= rest.len())
-            .unwrap_or(SIZES.len() - 1);
-        let (chunk, after) = rest.split_at(SIZES[place]);
-        rest = after;
-        let statement: &'static str = INSERTS[place].as_str();
+    for (size, piece) in pieces(&in_key_order(messages)) {
+        let statement: &'static str = INSERTS[size].as_str();
         let mut query = sqlx::query_scalar::<_, i64>(statement);
-        for message in chunk {
+        for message in piece {
             query = query
                 .bind(message.id.to_column())
                 .bind(message.partner.as_str())
@@ -128,21 +98,14 @@ async fn count(
     messages: &[NewMessage],
     inserted: &HashSet<i64>,
 ) -> Result<(), LedgerError> {
-    let mut days: BTreeMap<(&str, i32, u8), i64> = BTreeMap::new();
-    for message in messages {
-        if inserted.contains(&message.id.to_column()) {
-            let day = message.accepted_at.kst_day().number();
-            let key = (message.partner.as_str(), day, message.kind.number());
-            *days.entry(key).or_default() += 1;
-        }
-    }
-    for ((partner, day, kind), accepted) in days {
+    let new = |message: &&NewMessage| inserted.contains(&message.id.to_column());
+    for ((partner, day, kind), accepted) in per_day(messages.iter().filter(new)) {
         sqlx::query(
             "INSERT INTO partner_daily_accepted (partner_id, stat_date, message_type, accepted) \
              VALUES (?, ?, ?, ?) ON CONFLICT (partner_id, stat_date, message_type) \
              DO UPDATE SET accepted = accepted + excluded.accepted",
         )
-        .bind(partner)
+        .bind(partner.as_str())
         .bind(day)
         .bind(i64::from(kind))
         .bind(accepted)
@@ -157,39 +120,16 @@ async fn read_back(
     connection: &mut SqliteConnection,
     messages: &[NewMessage],
 ) -> Result<Vec<Accepted>, LedgerError> {
-    let keys: Vec<serde_json::Value> = messages
-        .iter()
-        .map(|message| {
-            serde_json::json!([message.partner.as_str(), message.client_msg_id.as_str()])
-        })
-        .collect();
     // By uk_message_partner_client_msg, once per key.
-    let found: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT j.key, m.message_id, m.digest FROM json_each(?) j CROSS JOIN messages m \
-         ON m.partner_id = j.value->>0 AND m.client_msg_id = j.value->>1",
+    let found = sqlx::query_as(
+        "SELECT j.value->>0, m.message_id, m.digest FROM json_each(?) j CROSS JOIN messages m \
+         ON m.partner_id = j.value->>1 AND m.client_msg_id = j.value->>2",
     )
-    .bind(serde_json::Value::Array(keys).to_string())
+    .bind(json_rows(&places(messages)))
     .fetch_all(connection)
     .await
     .map_err(from_sqlx)?;
-    let mut outcomes = vec![Accepted::IdTaken; messages.len()];
-    for (place, id, digest) in found {
-        let Some((message, outcome)) = usize::try_from(place)
-            .ok()
-            .and_then(|place| Some((messages.get(place)?, outcomes.get_mut(place)?)))
-        else {
-            continue;
-        };
-        let id = MessageId::from_column(id);
-        *outcome = if id == message.id {
-            Accepted::Kept
-        } else if digest == message.digest {
-            Accepted::Repeated(id, Duplicate::Same)
-        } else {
-            Accepted::Repeated(id, Duplicate::Conflict)
-        };
-    }
-    Ok(outcomes)
+    Ok(outcomes(messages, found))
 }
 
 /// Message ids for `json_each`.

@@ -5,7 +5,6 @@
 //! there are and its plan is prepared once.
 
 use std::path::Path;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +12,20 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 
 use super::LedgerError;
+use super::rows::{known, message_columns, partner_id};
 use crate::clock::Clock;
 
 mod deadletters;
 mod delays;
 mod ending;
 mod frames;
+mod installation;
 mod instances;
 mod intake;
 mod outbox;
 mod partners;
 mod queries;
 mod reports;
-mod rows;
 mod settling;
 mod submissions;
 mod upkeep;
@@ -167,20 +167,6 @@ fn json_list(numbers: impl IntoIterator<Item = i64>) -> String {
 /// Rows of values as one JSON array of arrays, for `json_each` with `value->>n`.
 fn json_rows(rows: &[serde_json::Value]) -> String {
     serde_json::Value::Array(rows.to_vec()).to_string()
-}
-
-/// Reads a stored partner id.
-fn partner_id(text: &str) -> Result<crate::domain::id::PartnerId, LedgerError> {
-    crate::domain::id::PartnerId::from_str(text)
-        .map_err(|error| LedgerError::Corrupt(error.to_string()))
-}
-
-/// A stored number that stands for a value of a closed set.
-fn known<T>(what: &str, number: i64, read: impl Fn(u8) -> Option<T>) -> Result<T, LedgerError> {
-    u8::try_from(number)
-        .ok()
-        .and_then(read)
-        .ok_or_else(|| LedgerError::Corrupt(format!("{what} {number}")))
 }
 
 /// A count of rows.

@@ -25,15 +25,17 @@ impl Outbox for SqliteLedger {
     async fn outbox_of(
         &self,
         me: InstanceId,
+        after: Option<OutboxId>,
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Dispatch>, LedgerError> {
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        let rows: Vec<(OutboxId, Vec<u8>)> = sqlx::query_as(
             // A row from the future was made before the clock went back: it is old, too.
-            "SELECT outbox_id, frames FROM outbox WHERE owner = ? \
+            "SELECT outbox_id, frames FROM outbox WHERE owner = ? AND outbox_id > ? \
              AND (created_at < ? OR created_at > ?) ORDER BY outbox_id LIMIT ?",
         )
         .bind(me.to_column())
+        .bind(after.map_or(0, OutboxId::to_column))
         .bind(before.millis())
         .bind(self.clock.now().plus(AHEAD).millis())
         .bind(i64::from(limit))
@@ -61,7 +63,7 @@ impl Outbox for SqliteLedger {
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
-                    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+                    let rows: Vec<(OutboxId, Vec<u8>)> = sqlx::query_as(
                         "UPDATE outbox SET owner = ?1 \
                          WHERE outbox_id IN (SELECT value FROM json_each(?2)) \
                          AND (owner IS NULL OR owner NOT IN \

@@ -1,20 +1,25 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::{SqliteLedger, from_sqlx, partner_id};
+use super::{SqliteLedger, from_sqlx};
 use crate::clock::Timestamp;
 use crate::domain::id::PartnerId;
+use crate::ledger::partners::{PartnerRow, Presented, RefreshRow};
 use crate::ledger::{
     LedgerError, NewPartner, Partner, PartnerStatus, Partners, RefreshOutcome, RefreshToken,
-    WebhookSettings,
 };
 
 const SELECT: &str = "SELECT partner_id, name, active, secret_hash, credential_version, per_second, \
                       express_per_second, unencodable, webhook_url, webhook_secret, \
                       webhook_other_secret, webhook_other_until, webhook_batch, webhook_sent, \
                       webhook_disabled, created_at FROM partners";
+
+const SELECT_ONE: &str = "SELECT partner_id, name, active, secret_hash, credential_version, per_second, \
+     express_per_second, unencodable, webhook_url, webhook_secret, webhook_other_secret, \
+     webhook_other_until, webhook_batch, webhook_sent, webhook_disabled, created_at \
+     FROM partners WHERE partner_id = ?";
 
 #[async_trait]
 impl Partners for SqliteLedger {
@@ -37,16 +42,11 @@ impl Partners for SqliteLedger {
     }
 
     async fn partner(&self, id: &PartnerId) -> Result<Option<Partner>, LedgerError> {
-        let row: Option<PartnerRow> = sqlx::query_as(
-            "SELECT partner_id, name, active, secret_hash, credential_version, per_second, \
-             express_per_second, unencodable, webhook_url, webhook_secret, webhook_other_secret, \
-             webhook_other_until, webhook_batch, webhook_sent, webhook_disabled, created_at \
-             FROM partners WHERE partner_id = ?",
-        )
-        .bind(id.as_str())
-        .fetch_optional(self.readers())
-        .await
-        .map_err(from_sqlx)?;
+        let row: Option<PartnerRow> = sqlx::query_as(SELECT_ONE)
+            .bind(id.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(from_sqlx)?;
         row.map(PartnerRow::into_partner).transpose()
     }
 
@@ -58,11 +58,19 @@ impl Partners for SqliteLedger {
         rows.into_iter().map(PartnerRow::into_partner).collect()
     }
 
-    async fn update_partner(&self, partner: &Partner) -> Result<bool, LedgerError> {
-        let (partner, now) = (partner.clone(), self.clock.now());
+    async fn update_partner(&self, read: &Partner, changed: &Partner) -> Result<bool, LedgerError> {
+        let (read, partner, now) = (read.clone(), changed.clone(), self.clock.now());
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
+                    let found: Option<PartnerRow> = sqlx::query_as(SELECT_ONE)
+                        .bind(read.id.as_str())
+                        .fetch_optional(&mut *connection)
+                        .await
+                        .map_err(from_sqlx)?;
+                    if found.map(PartnerRow::into_partner).transpose()? != Some(read) {
+                        return Ok(false);
+                    }
                     let updated = sqlx::query(
                         "UPDATE partners SET name = ?, active = ?, secret_hash = ?, \
                          credential_version = ?, per_second = ?, express_per_second = ?, \
@@ -142,38 +150,18 @@ impl Partners for SqliteLedger {
                     let Some(row) = find_refresh(&mut *connection, &presented).await? else {
                         return Ok(RefreshOutcome::Invalid);
                     };
-                    if row.revoked || row.expires_at <= now.millis() {
-                        return Ok(RefreshOutcome::Invalid);
+                    match row.present(hash, next_expires_at, grace, now)? {
+                        Presented::Invalid => Ok(RefreshOutcome::Invalid),
+                        Presented::Reused(partner) => {
+                            revoke_family(connection, &row.family).await?;
+                            Ok(RefreshOutcome::Reused(partner))
+                        }
+                        Presented::Rotated(next) => {
+                            use_up(&mut *connection, &presented, now).await?;
+                            insert_refresh(connection, &next, now).await?;
+                            Ok(RefreshOutcome::Rotated(next.partner))
+                        }
                     }
-                    let partner = partner_id(&row.partner_id)?;
-                    let reused = row
-                        .used_at
-                        .is_some_and(|at| now.since(Timestamp::from_millis(at)) > grace);
-                    if reused {
-                        revoke_family(connection, &row.family).await?;
-                        return Ok(RefreshOutcome::Reused(partner));
-                    }
-                    sqlx::query(
-                        "UPDATE refresh_tokens SET used_at = coalesce(used_at, ?) \
-                         WHERE token_hash = ?",
-                    )
-                    .bind(now.millis())
-                    .bind(presented.as_slice())
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(from_sqlx)?;
-                    let family =
-                        row.family.as_slice().try_into().map_err(|_| {
-                            LedgerError::Corrupt("family of a refresh token".into())
-                        })?;
-                    let next = RefreshToken {
-                        hash,
-                        family,
-                        partner: partner.clone(),
-                        expires_at: next_expires_at,
-                    };
-                    insert_refresh(connection, &next, now).await?;
-                    Ok(RefreshOutcome::Rotated(partner))
                 })
             })
             .await
@@ -207,59 +195,6 @@ impl Partners for SqliteLedger {
                 })
             })
             .await
-    }
-}
-
-#[derive(FromRow)]
-struct PartnerRow {
-    partner_id: String,
-    name: String,
-    active: bool,
-    secret_hash: String,
-    credential_version: i64,
-    per_second: i64,
-    express_per_second: i64,
-    unencodable: String,
-    webhook_url: Option<String>,
-    webhook_secret: Vec<u8>,
-    webhook_other_secret: Option<Vec<u8>>,
-    webhook_other_until: Option<i64>,
-    webhook_batch: i64,
-    webhook_sent: bool,
-    webhook_disabled: Option<String>,
-    created_at: i64,
-}
-
-impl PartnerRow {
-    fn into_partner(self) -> Result<Partner, LedgerError> {
-        let whole = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-        Ok(Partner {
-            id: partner_id(&self.partner_id)?,
-            name: self.name,
-            status: if self.active {
-                PartnerStatus::Active
-            } else {
-                PartnerStatus::Disabled
-            },
-            secret_hash: self.secret_hash,
-            credential_version: whole(self.credential_version),
-            per_second: whole(self.per_second),
-            express_per_second: whole(self.express_per_second),
-            unencodable: self
-                .unencodable
-                .parse()
-                .map_err(|_| LedgerError::Corrupt("policy for characters".into()))?,
-            webhook: WebhookSettings {
-                url: self.webhook_url,
-                secret: self.webhook_secret,
-                other_secret: self.webhook_other_secret,
-                other_until: self.webhook_other_until.map(Timestamp::from_millis),
-                batch: u16::try_from(self.webhook_batch).unwrap_or(1),
-                sent: self.webhook_sent,
-                disabled: self.webhook_disabled,
-            },
-            created_at: Timestamp::from_millis(self.created_at),
-        })
     }
 }
 
@@ -313,15 +248,6 @@ async fn add_sender(
     Ok(())
 }
 
-#[derive(FromRow)]
-struct RefreshRow {
-    family: Vec<u8>,
-    partner_id: String,
-    expires_at: i64,
-    used_at: Option<i64>,
-    revoked: bool,
-}
-
 async fn find_refresh(
     connection: &mut SqliteConnection,
     hash: &[u8; 32],
@@ -334,6 +260,20 @@ async fn find_refresh(
     .fetch_optional(connection)
     .await
     .map_err(from_sqlx)
+}
+
+async fn use_up(
+    connection: &mut SqliteConnection,
+    hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE refresh_tokens SET used_at = coalesce(used_at, ?) WHERE token_hash = ?")
+        .bind(now.millis())
+        .bind(hash.as_slice())
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    Ok(())
 }
 
 async fn insert_refresh(

@@ -1,19 +1,17 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
-use super::ending::{Did, Ending, Move, Written};
 use super::intake::id_list;
-use super::rows::{MessageRow, message_columns, phase_from};
-use super::{SqliteLedger, from_sqlx, json_list, json_rows};
-use crate::broker::ReportFrame;
+use super::{SqliteLedger, ending, from_sqlx, json_list, json_rows, message_columns};
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, WebhookId};
-use crate::domain::phase::{Event, Phase};
 use crate::domain::report::Report;
+use crate::ledger::ending::{Did, Ending, Move, Written};
+use crate::ledger::reports::{ParkedRow, to_park};
+use crate::ledger::rows::MessageRow;
 use crate::ledger::{
     Applied, ApplyOutcome, LedgerError, Overdue, ParkedReport, Reports, SharedHealth,
 };
@@ -74,9 +72,6 @@ impl Reports for SqliteLedger {
             .run(move |connection| {
                 Box::pin(async move {
                     for report in reports {
-                        let frame = ReportFrame {
-                            reports: vec![report.clone()],
-                        };
                         sqlx::query(
                             "INSERT INTO parked_reports (provider_account, vendor_message_id, \
                              message_id, report, misses, since, due) VALUES (?, ?, ?, ?, 0, ?, ?)",
@@ -84,7 +79,7 @@ impl Reports for SqliteLedger {
                         .bind(report.account.as_str())
                         .bind(report.vendor_id.as_ref().map(ToString::to_string))
                         .bind(report.message.map(MessageId::to_column))
-                        .bind(frame.encode().to_vec())
+                        .bind(to_park(&report))
                         .bind(now.millis())
                         .bind(due.millis())
                         .execute(&mut *connection)
@@ -115,7 +110,7 @@ impl Reports for SqliteLedger {
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
-                    let rows: Vec<(i64, Vec<u8>, i64, i64)> = sqlx::query_as(
+                    let rows: Vec<ParkedRow> = sqlx::query_as(
                         "UPDATE parked_reports SET due = ?1 WHERE parked_id IN \
                          (SELECT parked_id FROM parked_reports WHERE due <= ?2 \
                           ORDER BY due LIMIT ?3) \
@@ -127,7 +122,7 @@ impl Reports for SqliteLedger {
                     .fetch_all(connection)
                     .await
                     .map_err(from_sqlx)?;
-                    rows.into_iter().map(parked).collect()
+                    rows.into_iter().map(ParkedRow::read).collect()
                 })
             })
             .await
@@ -179,24 +174,6 @@ impl Reports for SqliteLedger {
     }
 }
 
-fn parked(row: (i64, Vec<u8>, i64, i64)) -> Result<ParkedReport, LedgerError> {
-    let (key, frame, misses, since) = row;
-    let unreadable = |what: String| LedgerError::Corrupt(format!("parked report {key}: {what}"));
-    let frame =
-        ReportFrame::decode(&Bytes::from(frame)).map_err(|error| unreadable(error.to_string()))?;
-    let report = frame
-        .reports
-        .into_iter()
-        .next()
-        .ok_or_else(|| unreadable("it is empty".into()))?;
-    Ok(ParkedReport {
-        key,
-        report,
-        misses: u32::try_from(misses).unwrap_or(u32::MAX),
-        since: Timestamp::from_millis(since),
-    })
-}
-
 async fn apply(
     connection: &mut SqliteConnection,
     me: InstanceId,
@@ -206,52 +183,36 @@ async fn apply(
 ) -> Result<(Vec<Applied>, Written), LedgerError> {
     let matched = find(&mut *connection, reports).await?;
     let stored = load(&mut *connection, matched.values().copied()).await?;
-    let mut ending = Ending::new(me, now, stored)?;
+    let mut ending = Ending::new(now, stored)?;
     let mut applied = Vec::with_capacity(reports.len());
     for (place, report) in reports.iter().enumerate() {
-        let Some(message) = matched.get(&place).copied() else {
+        let Some(id) = matched.get(&place).copied() else {
             applied.push(Applied::Unmatched);
             continue;
         };
-        let id = MessageId::from_column(message);
-        applied.push(match ending.carry_out(&to_move(message, report)) {
+        applied.push(match ending.carry_out(&Move::report(id, report)) {
             Did::Moved => Applied::Moved(id),
             Did::Stray => Applied::Stray(id),
             Did::Nothing => Applied::Nothing(id),
         });
     }
-    let written = ending.write(connection, webhook_ids).await?;
+    let written = ending::write(connection, ending, me, webhook_ids, now).await?;
     Ok((applied, written))
-}
-
-fn to_move(message: i64, report: &Report) -> Move {
-    Move {
-        message,
-        event: Event::Report {
-            account: report.account.clone(),
-            vendor_id: report.vendor_id.clone(),
-            by_our_id: report.message == Some(MessageId::from_column(message)),
-            submission: report.submission,
-            verdict: report.verdict,
-        },
-        vendor_code: report.vendor_code.clone(),
-        at: report.occurred_at,
-    }
 }
 
 /// Which message each report is about: by our id if it has one that exists, else by the vendor's.
 async fn find(
     connection: &mut SqliteConnection,
     reports: &[Report],
-) -> Result<BTreeMap<usize, i64>, LedgerError> {
+) -> Result<BTreeMap<usize, MessageId>, LedgerError> {
     let by_id: Vec<Value> = reports
         .iter()
         .enumerate()
         .filter_map(|(place, report)| Some(json!([place, report.message?.to_column()])))
         .collect();
-    let mut found: BTreeMap<usize, i64> = BTreeMap::new();
+    let mut found: BTreeMap<usize, MessageId> = BTreeMap::new();
     if !by_id.is_empty() {
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
+        let rows: Vec<(i64, MessageId)> = sqlx::query_as(
             "SELECT j.value->>0, m.message_id FROM json_each(?) j \
              CROSS JOIN messages m ON m.message_id = j.value->>1",
         )
@@ -272,7 +233,7 @@ async fn find(
         .collect();
     if !by_vendor.is_empty() {
         // idx_message_vendor; its condition has to be repeated for the optimizer to see it.
-        let rows: Vec<(i64, i64)> = sqlx::query_as(
+        let rows: Vec<(i64, MessageId)> = sqlx::query_as(
             "SELECT j.value->>0, m.message_id FROM json_each(?) j \
              CROSS JOIN messages m INDEXED BY idx_message_vendor \
              ON m.provider_account = j.value->>1 AND m.vendor_message_id = j.value->>2 \
@@ -287,15 +248,15 @@ async fn find(
     Ok(found)
 }
 
-fn place_and_id((place, id): (i64, i64)) -> Option<(usize, i64)> {
+fn place_and_id((place, id): (i64, MessageId)) -> Option<(usize, MessageId)> {
     Some((usize::try_from(place).ok()?, id))
 }
 
 async fn load(
     connection: &mut SqliteConnection,
-    ids: impl Iterator<Item = i64>,
+    ids: impl Iterator<Item = MessageId>,
 ) -> Result<Vec<MessageRow>, LedgerError> {
-    let ids = id_list(ids.map(MessageId::from_column));
+    let ids = id_list(ids);
     sqlx::query_as(concat!(
         "SELECT ",
         message_columns!(),
@@ -315,34 +276,29 @@ async fn expire(
     now: Timestamp,
     limits: Overdue,
 ) -> Result<Written, LedgerError> {
-    let stored = load(&mut *connection, overdue.iter().map(|id| id.to_column())).await?;
+    let stored = load(&mut *connection, overdue.iter().copied()).await?;
     let mut due = Vec::new();
     let closed = closed_types(&mut *connection, now).await?;
     for mut row in stored {
-        if is_overdue(&row, now, limits)? {
+        if row.is_overdue(now, limits)? {
             // A message still in a queue that its senders left alone never met a closed route
             // itself.
             row.route_closed |= closed.contains(&SharedHealth::type_name(row.kind()?));
             due.push(row);
         }
     }
-    let mut ending = Ending::new(me, now, due.clone())?;
+    let mut ending = Ending::new(now, due.clone())?;
     let mut used = Vec::new();
     for row in &due {
         // A report that is still parked says more than a deadline.
         for (key, report) in parked_for(&mut *connection, row).await? {
             if report.verdict.is_final()
-                && ending.carry_out(&to_move(row.message_id, &report)) == Did::Moved
+                && ending.carry_out(&Move::report(row.message_id, &report)) == Did::Moved
             {
                 used.push(key);
             }
         }
-        ending.carry_out(&Move {
-            message: row.message_id,
-            event: Event::Deadline,
-            vendor_code: None,
-            at: now,
-        });
+        ending.carry_out(&Move::deadline(row.message_id, now));
     }
     if !used.is_empty() {
         sqlx::query(
@@ -355,11 +311,11 @@ async fn expire(
     }
     // No delay of an ended message has to fire.
     sqlx::query("DELETE FROM delays WHERE message_id IN (SELECT value FROM json_each(?))")
-        .bind(json_list(due.iter().map(|row| row.message_id)))
+        .bind(json_list(due.iter().map(|row| row.message_id.to_column())))
         .execute(&mut *connection)
         .await
         .map_err(from_sqlx)?;
-    ending.write(connection, webhook_ids).await
+    ending::write(connection, ending, me, webhook_ids, now).await
 }
 
 /// The types without a usable route, by the word of a sender that is alive.
@@ -377,34 +333,23 @@ async fn closed_types(
     .map_err(from_sqlx)
 }
 
-fn is_overdue(row: &MessageRow, now: Timestamp, limits: Overdue) -> Result<bool, LedgerError> {
-    Ok(match phase_from(row.phase)? {
-        Phase::Queued | Phase::Waiting => Timestamp::from_millis(row.valid_until) <= now,
-        Phase::Unknown | Phase::Answered => {
-            let from = row.claimed_at.unwrap_or(row.created_at);
-            Timestamp::from_millis(from).plus(limits.after(row.kind()?)) <= now
-        }
-        Phase::Submitting | Phase::Done => false,
-    })
-}
-
 async fn parked_for(
     connection: &mut SqliteConnection,
     row: &MessageRow,
 ) -> Result<Vec<(i64, Report)>, LedgerError> {
     // idx_parked_message and idx_parked_vendor
-    let rows: Vec<(i64, Vec<u8>, i64, i64)> = sqlx::query_as(
+    let rows: Vec<ParkedRow> = sqlx::query_as(
         "SELECT parked_id, report, misses, since FROM parked_reports WHERE message_id = ?1 \
          UNION SELECT parked_id, report, misses, since FROM parked_reports \
          WHERE provider_account = ?2 AND vendor_message_id = ?3",
     )
-    .bind(row.message_id)
+    .bind(row.message_id.to_column())
     .bind(row.provider_account.as_deref())
     .bind(row.vendor_message_id.as_deref())
     .fetch_all(connection)
     .await
     .map_err(from_sqlx)?;
     rows.into_iter()
-        .map(|row| parked(row).map(|parked| (parked.key, parked.report)))
+        .map(|row| row.read().map(|parked| (parked.key, parked.report)))
         .collect()
 }

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sqlx::{FromRow, SqliteConnection};
 
-use super::rows::status_number;
 use super::{delays, ending, from_sqlx, json_rows};
 use crate::clock::Timestamp;
+use crate::domain::event::EventKind;
 use crate::domain::id::{MessageId, SubmissionId};
 use crate::domain::phase::{Phase, Settled};
 use crate::domain::reason::Reason;
-use crate::domain::report::{Report, VendorMessageId, Verdict};
+use crate::domain::report::{Report, VendorMessageId};
 use crate::domain::status::Status;
+use crate::ledger::delays::{ASK, RETRY};
+use crate::ledger::rows::{NewDelay, NewEvent, status_number};
+use crate::ledger::settling::{LostCall, latest};
 use crate::ledger::{LedgerError, Settlement};
 
 /// Carries settlements out; returns the reports that go into the outbox with them.
@@ -31,8 +34,8 @@ pub(super) async fn carry_out(
 /// moved it is looked up by its key.
 #[derive(FromRow)]
 struct MovedRow {
-    message_id: i64,
-    submission_id: i64,
+    message_id: MessageId,
+    submission_id: SubmissionId,
     attempt: i64,
     message_type: i64,
 }
@@ -41,10 +44,19 @@ impl MovedRow {
     const fn key(&self) -> CallKey {
         (self.message_id, self.submission_id)
     }
+
+    const fn delay(&self, due: Timestamp) -> NewDelay {
+        NewDelay {
+            message: self.message_id,
+            attempt: self.attempt,
+            group: self.message_type,
+            due,
+        }
+    }
 }
 
 /// A message and the call it was claimed for.
-type CallKey = (i64, i64);
+type CallKey = (MessageId, SubmissionId);
 
 /// The settlements of one kind in key order. Of several for the same message and call the first
 /// counts, as it would if they came one after another.
@@ -54,9 +66,7 @@ fn of_kind(
 ) -> BTreeMap<CallKey, &Settlement> {
     let mut found = BTreeMap::new();
     for one in settlements.iter().filter(|one| wanted(&one.settled)) {
-        found
-            .entry((one.id.to_column(), one.submission.to_column()))
-            .or_insert(one);
+        found.entry((one.id, one.submission)).or_insert(one);
     }
     found
 }
@@ -73,8 +83,14 @@ async fn taken(
     let rows: Vec<Value> = takes
         .iter()
         .map(|((id, call), one)| {
-            let vendor_id = vendor_id(one).map(VendorMessageId::as_str);
-            json!([id, call, vendor_id, one.at.millis(), one.vendor_code])
+            let vendor_id = one.vendor_id().map(VendorMessageId::as_str);
+            json!([
+                id.to_column(),
+                call.to_column(),
+                vendor_id,
+                one.at.millis(),
+                one.vendor_code
+            ])
         })
         .collect();
     let moved: Vec<MovedRow> = sqlx::query_as(
@@ -96,8 +112,7 @@ async fn taken(
     Ok(moved
         .iter()
         .filter_map(|row| takes.get(&row.key()))
-        .filter(|one| one.tell_sent)
-        .map(|one| report(one, Verdict::Taken))
+        .filter_map(|one| one.report())
         .collect())
 }
 
@@ -113,11 +128,11 @@ async fn ended(
     let rows: Vec<Value> = finals
         .iter()
         .filter_map(|((id, call), one)| {
-            let verdict = verdict(one)?;
+            let verdict = one.verdict()?;
             Some(json!([
-                id,
-                call,
-                vendor_id(one).map(VendorMessageId::as_str),
+                id.to_column(),
+                call.to_column(),
+                one.vendor_id().map(VendorMessageId::as_str),
                 one.at.millis(),
                 one.vendor_code,
                 verdict.name(),
@@ -149,7 +164,7 @@ async fn ended(
     Ok(moved
         .iter()
         .filter_map(|row| finals.get(&row.key()))
-        .filter_map(|one| Some(report(one, verdict(one)?)))
+        .filter_map(|one| one.report())
         .collect())
 }
 
@@ -167,7 +182,9 @@ async fn not_taken(
     }
     let rows: Vec<Value> = given_back
         .iter()
-        .map(|((id, call), one)| json!([id, call, i64::from(charged(one))]))
+        .map(|((id, call), one)| {
+            json!([id.to_column(), call.to_column(), i64::from(one.charged())])
+        })
         .collect();
     let moved: Vec<MovedRow> = sqlx::query_as(
         "UPDATE messages SET phase = ?1, attempt = attempt + (j.value->>2) \
@@ -188,41 +205,14 @@ async fn not_taken(
         .collect();
     let waiting: Vec<_> = moved
         .iter()
-        .map(|(row, one)| {
-            (
-                row.message_id,
-                row.attempt,
-                row.message_type,
-                one.due.unwrap_or(one.at),
-            )
-        })
+        .map(|(row, one)| row.delay(one.due.unwrap_or(one.at)))
         .collect();
-    delays::add(&mut *connection, delays::RETRY, &waiting).await?;
-    let now = settlements
-        .iter()
-        .map(|one| one.at)
-        .max()
-        .unwrap_or_default();
+    delays::add(&mut *connection, RETRY, &waiting).await?;
     let events: Vec<_> = moved
         .iter()
-        .map(|(row, one)| {
-            if charged(one) {
-                let next = row.attempt + 1;
-                (
-                    row.message_id,
-                    "RETRY",
-                    format!("could not connect; attempt {next} follows"),
-                )
-            } else {
-                (
-                    row.message_id,
-                    "DEFERRED",
-                    "not taken, not counted".to_owned(),
-                )
-            }
-        })
+        .map(|(row, one)| one.waits(row.attempt))
         .collect();
-    ending::add_events(connection, &events, now).await
+    ending::add_events(connection, &events, latest(settlements)).await
 }
 
 /// SUBMITTING → UNKNOWN, with an ask row where the vendor can be asked.
@@ -230,44 +220,17 @@ async fn lost(
     connection: &mut SqliteConnection,
     settlements: &[Settlement],
 ) -> Result<(), LedgerError> {
-    let claims: Vec<LostCall> = settlements
-        .iter()
-        .filter(|one| one.settled == Settled::Lost)
-        .map(|one| LostCall {
-            id: one.id,
-            submission: one.submission,
-            ask_at: one.due,
-            note: match &one.vendor_code {
-                Some(code) => format!("the answer was lost: {code}"),
-                None => "the answer was lost".to_owned(),
-            },
-        })
-        .collect();
-    let now = settlements
-        .iter()
-        .map(|one| one.at)
-        .max()
-        .unwrap_or_default();
-    unknown(connection, &claims, "UNKNOWN", now)
+    let calls: Vec<LostCall> = settlements.iter().filter_map(Settlement::lost).collect();
+    unknown(connection, &calls, EventKind::Unknown, latest(settlements))
         .await
         .map(|_| ())
-}
-
-/// A call that may have been taken.
-pub(super) struct LostCall {
-    pub(super) id: MessageId,
-    pub(super) submission: SubmissionId,
-    /// When to ask, where the vendor can be asked.
-    pub(super) ask_at: Option<Timestamp>,
-    /// For people.
-    pub(super) note: String,
 }
 
 /// SUBMITTING → UNKNOWN for these calls, with events; returns how many moved.
 pub(super) async fn unknown(
     connection: &mut SqliteConnection,
     calls: &[LostCall],
-    event: &'static str,
+    event: EventKind,
     now: Timestamp,
 ) -> Result<u32, LedgerError> {
     if calls.is_empty() {
@@ -275,11 +238,12 @@ pub(super) async fn unknown(
     }
     let mut by_key: BTreeMap<CallKey, &LostCall> = BTreeMap::new();
     for call in calls {
-        by_key
-            .entry((call.id.to_column(), call.submission.to_column()))
-            .or_insert(call);
+        by_key.entry((call.id, call.submission)).or_insert(call);
     }
-    let rows: Vec<Value> = by_key.keys().map(|(id, call)| json!([id, call])).collect();
+    let rows: Vec<Value> = by_key
+        .keys()
+        .map(|(id, call)| json!([id.to_column(), call.to_column()]))
+        .collect();
     let moved: Vec<MovedRow> = sqlx::query_as(
         "UPDATE messages SET phase = ?1 FROM json_each(?2) j \
          WHERE messages.message_id = j.value->>0 AND submission_id = j.value->>1 AND phase = ?3 \
@@ -297,45 +261,17 @@ pub(super) async fn unknown(
         .collect();
     let asks: Vec<_> = moved
         .iter()
-        .filter_map(|(row, call)| {
-            Some((row.message_id, row.attempt, row.message_type, call.ask_at?))
-        })
+        .filter_map(|(row, call)| Some(row.delay(call.ask_at?)))
         .collect();
-    delays::add(&mut *connection, delays::ASK, &asks).await?;
+    delays::add(&mut *connection, ASK, &asks).await?;
     let events: Vec<_> = moved
         .iter()
-        .map(|(row, call)| (row.message_id, event, call.note.clone()))
+        .map(|(row, call)| NewEvent {
+            message: row.message_id,
+            kind: event,
+            note: call.note.clone(),
+        })
         .collect();
     ending::add_events(connection, &events, now).await?;
     Ok(u32::try_from(moved.len()).unwrap_or(u32::MAX))
-}
-
-const fn charged(one: &Settlement) -> bool {
-    matches!(one.settled, Settled::NotTaken { charged: true })
-}
-
-const fn verdict(one: &Settlement) -> Option<Verdict> {
-    match &one.settled {
-        Settled::Final(verdict, _) => Some(*verdict),
-        Settled::Taken(_) | Settled::NotTaken { .. } | Settled::Lost => None,
-    }
-}
-
-fn vendor_id(one: &Settlement) -> Option<&VendorMessageId> {
-    match &one.settled {
-        Settled::Taken(id) | Settled::Final(_, id) => id.as_ref(),
-        Settled::NotTaken { .. } | Settled::Lost => None,
-    }
-}
-
-fn report(one: &Settlement, verdict: Verdict) -> Report {
-    Report {
-        account: one.account.clone(),
-        vendor_id: vendor_id(one).cloned(),
-        message: Some(one.id),
-        submission: Some(one.submission),
-        verdict,
-        vendor_code: one.vendor_code.clone(),
-        occurred_at: one.at,
-    }
 }

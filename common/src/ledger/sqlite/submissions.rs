@@ -2,9 +2,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::rows::{kind_from, lane_from, purpose_from};
 use super::{SqliteLedger, delays, ending, frames, from_sqlx, json_rows, outbox, settling};
 use crate::broker::{Member, ReportFrame};
 use crate::clock::Timestamp;
@@ -12,8 +11,12 @@ use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
 use crate::domain::kind::MessageType;
 use crate::domain::phase::Phase;
 use crate::domain::report::VendorAccount;
+use crate::ledger::delays::RETRY;
+use crate::ledger::rows::{NewDelay, NewEvent};
+use crate::ledger::settling::latest;
+use crate::ledger::submissions::ClaimedRow;
 use crate::ledger::{
-    Claim, ClaimedCall, ClaimedMessage, Dispatch, Held, Hold, LedgerError, Settlement, Submissions,
+    Claim, ClaimedCall, Dispatch, Held, Hold, LedgerError, Settlement, Submissions,
 };
 
 #[async_trait]
@@ -57,10 +60,7 @@ impl Submissions for SqliteLedger {
     ) -> Result<(), LedgerError> {
         let members = members.to_vec();
         let faulty = why == Hold::Faulty;
-        let (event, note) = match why {
-            Hold::NoRoute => ("HELD", "no usable route"),
-            Hold::Faulty => ("QUARANTINED", "working on it failed"),
-        };
+        let (event, note) = why.event();
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -68,7 +68,7 @@ impl Submissions for SqliteLedger {
                         .iter()
                         .map(|member| json!([member.id.to_column(), member.attempt]))
                         .collect();
-                    let held: Vec<(i64, i64)> = sqlx::query_as(
+                    let held: Vec<(MessageId, i64)> = sqlx::query_as(
                         "UPDATE messages SET phase = ?1, \
                          route_closed = max(route_closed, ?4), poison = poison + ?5 \
                          FROM json_each(?2) j WHERE messages.message_id = j.value->>0 \
@@ -85,12 +85,21 @@ impl Submissions for SqliteLedger {
                     .map_err(from_sqlx)?;
                     let waiting: Vec<_> = held
                         .iter()
-                        .map(|(id, attempt)| (*id, *attempt, i64::from(kind.number()), due))
+                        .map(|(message, attempt)| NewDelay {
+                            message: *message,
+                            attempt: *attempt,
+                            group: i64::from(kind.number()),
+                            due,
+                        })
                         .collect();
-                    delays::add(&mut *connection, delays::RETRY, &waiting).await?;
+                    delays::add(&mut *connection, RETRY, &waiting).await?;
                     let events: Vec<_> = held
                         .iter()
-                        .map(|(id, _)| (*id, event, note.to_owned()))
+                        .map(|(message, _)| NewEvent {
+                            message: *message,
+                            kind: event,
+                            note: note.to_owned(),
+                        })
                         .collect();
                     ending::add_events(connection, &events, now).await
                 })
@@ -111,11 +120,7 @@ impl Submissions for SqliteLedger {
                 Box::pin(async move {
                     outbox::delete(&mut *connection, &retire).await?;
                     let reports = settling::carry_out(&mut *connection, &settlements).await?;
-                    let now = settlements
-                        .iter()
-                        .map(|one| one.at)
-                        .max()
-                        .unwrap_or_default();
+                    let now = latest(&settlements);
                     let publications = ReportFrame::publications(&reports);
                     frames::keep(connection, me, outbox_id, publications, now).await
                 })
@@ -133,7 +138,7 @@ impl Submissions for SqliteLedger {
         // where its condition is repeated as a literal: 3 is SUBMITTING, which a claim enters with
         // a call and an account.
         const { assert!(Phase::Submitting.number() == 3) };
-        let rows: Vec<(i64, i64, String)> = sqlx::query_as(
+        let rows: Vec<(MessageId, SubmissionId, String)> = sqlx::query_as(
             "SELECT message_id, submission_id, provider_account \
              FROM messages INDEXED BY idx_message_claimed \
              WHERE phase = 3 AND owner = ? AND claimed_at < ? AND submission_id IS NOT NULL \
@@ -148,8 +153,8 @@ impl Submissions for SqliteLedger {
         Ok(rows
             .into_iter()
             .map(|(id, call, account)| Held {
-                id: MessageId::from_column(id),
-                submission: SubmissionId::from_column(call),
+                id,
+                submission: call,
                 account: VendorAccount::from_stored(&account),
             })
             .collect())
@@ -192,25 +197,12 @@ async fn take(
     Ok(())
 }
 
-#[derive(FromRow)]
-struct HeldRow {
-    message_id: i64,
-    message_type: i64,
-    purpose: i64,
-    lane: i64,
-    attempt: i64,
-    sealed: Vec<u8>,
-    valid_until: i64,
-    poison: i64,
-    tell_sent: bool,
-}
-
 async fn held(
     connection: &mut SqliteConnection,
     claim: &Claim,
 ) -> Result<ClaimedCall, LedgerError> {
     let ids = super::intake::id_list(claim.members.iter().map(|member| member.id));
-    let rows: Vec<HeldRow> = sqlx::query_as(
+    let rows: Vec<ClaimedRow> = sqlx::query_as(
         "SELECT m.message_id, m.message_type, m.purpose, m.lane, m.attempt, m.sealed, \
          m.valid_until, m.poison, \
          coalesce(p.webhook_sent = 1 AND p.webhook_url IS NOT NULL, 0) AS tell_sent \
@@ -226,19 +218,7 @@ async fn held(
     .map_err(from_sqlx)?;
     let messages = rows
         .into_iter()
-        .map(|row| {
-            Ok(ClaimedMessage {
-                id: MessageId::from_column(row.message_id),
-                kind: kind_from(row.message_type)?,
-                purpose: purpose_from(row.purpose)?,
-                lane: lane_from(row.lane),
-                attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
-                sealed: row.sealed,
-                valid_until: Timestamp::from_millis(row.valid_until),
-                poison: u16::try_from(row.poison).unwrap_or(u16::MAX),
-                tell_sent: row.tell_sent,
-            })
-        })
-        .collect::<Result<_, LedgerError>>()?;
+        .map(ClaimedRow::read)
+        .collect::<Result<_, _>>()?;
     Ok(ClaimedCall { messages })
 }

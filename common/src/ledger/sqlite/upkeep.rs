@@ -1,24 +1,23 @@
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::intake::id_list;
-use super::rows::{MessageRow, kind_from, message_columns, status_number};
-use super::settling::LostCall;
 use super::{
-    SqliteLedger, delays, ending, frames, from_sqlx, json_list, json_rows, known, settling,
+    SqliteLedger, delays, ending, frames, from_sqlx, json_list, json_rows, message_columns,
+    settling,
 };
-use crate::broker::{Member, QueueName, ReportFrame};
-use crate::clock::{ManualClock, Timestamp};
-use crate::domain::id::{Ids, InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::broker::ReportFrame;
+use crate::clock::Timestamp;
+use crate::domain::event::EventKind;
+use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
 use crate::domain::phase::Phase;
-use crate::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
+use crate::domain::report::Report;
 use crate::domain::status::Status;
+use crate::ledger::delays::{ASK, LAST_ASK, RETRY};
+use crate::ledger::rows::{MessageRow, status_number};
+use crate::ledger::settling::LostCall;
+use crate::ledger::upkeep::{DoubtfulRow, OTHERS, QueuedRow, first_webhook};
 use crate::ledger::{Dispatch, LedgerError, Upkeep, Watched, WatchedStatus};
-
-/// The most rows of one other table that go with a chunk of old messages.
-const OTHERS: i64 = 2_000;
 
 #[async_trait]
 impl Upkeep for SqliteLedger {
@@ -35,10 +34,7 @@ impl Upkeep for SqliteLedger {
             " FROM messages m INDEXED BY idx_message_status \
              WHERE m.status = ? AND m.message_id > ? ORDER BY m.message_id LIMIT ?"
         ))
-        .bind(status_number(match status {
-            WatchedStatus::Received => Status::Received,
-            WatchedStatus::Sent => Status::Sent,
-        }))
+        .bind(status.number())
         .bind(after.map_or(i64::MIN, MessageId::to_column))
         .bind(i64::from(limit))
         .fetch_all(self.readers())
@@ -64,9 +60,9 @@ impl Upkeep for SqliteLedger {
             .collect();
         self.writer
             .run(move |connection| {
-                Box::pin(
-                    async move { settling::unknown(connection, &claims, "TAKEN_OVER", now).await },
-                )
+                Box::pin(async move {
+                    settling::unknown(connection, &claims, EventKind::TakenOver, now).await
+                })
             })
             .await
     }
@@ -85,7 +81,7 @@ impl Upkeep for SqliteLedger {
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
-                    let queued: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
+                    let queued: Vec<QueuedRow> = sqlx::query_as(
                         "UPDATE messages SET queued_at = ?1 FROM json_each(?2) j \
                          WHERE messages.message_id = j.value->>0 AND queued_at = j.value->>1 \
                          AND phase = ?3 RETURNING message_id, attempt, message_type, queue",
@@ -97,16 +93,9 @@ impl Upkeep for SqliteLedger {
                     .await
                     .map_err(from_sqlx)?;
                     let members = queued
-                        .into_iter()
-                        .map(|(id, attempt, kind, queue)| {
-                            let member = Member {
-                                id: MessageId::from_column(id),
-                                attempt: u16::try_from(attempt).unwrap_or(u16::MAX),
-                            };
-                            let queue = known("queue", queue, QueueName::from_number)?;
-                            Ok((queue, kind_from(kind)?, member))
-                        })
-                        .collect::<Result<Vec<_>, LedgerError>>()?;
+                        .iter()
+                        .map(QueuedRow::to_member)
+                        .collect::<Result<Vec<_>, _>>()?;
                     let publications = frames::send_frames(members, now);
                     frames::keep(connection, me, outbox, publications, now).await
                 })
@@ -118,10 +107,13 @@ impl Upkeep for SqliteLedger {
         &self,
         me: InstanceId,
         outbox: OutboxId,
-        messages: &[MessageId],
+        answered: &[(MessageId, Timestamp)],
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError> {
-        let ids = id_list(messages.iter().copied());
+        let answered: Vec<Value> = answered
+            .iter()
+            .map(|(id, at)| json!([id.to_column(), at.millis()]))
+            .collect();
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -129,10 +121,11 @@ impl Upkeep for SqliteLedger {
                     let rows: Vec<MessageRow> = sqlx::query_as(concat!(
                         "SELECT ",
                         message_columns!(),
-                        " FROM messages m WHERE m.message_id IN (SELECT value FROM json_each(?)) \
-                         AND m.phase = ? AND m.verdict IS NOT NULL"
+                        " FROM json_each(?) j CROSS JOIN messages m ON m.message_id = j.value->>0 \
+                         WHERE m.answered_at = j.value->>1 AND m.phase = ? \
+                         AND m.verdict IS NOT NULL"
                     ))
-                    .bind(ids)
+                    .bind(json_rows(&answered))
                     .bind(i64::from(Phase::Answered.number()))
                     .fetch_all(&mut *connection)
                     .await
@@ -142,11 +135,14 @@ impl Upkeep for SqliteLedger {
                          WHERE message_id IN (SELECT value FROM json_each(?))",
                     )
                     .bind(now.millis())
-                    .bind(json_list(rows.iter().map(|row| row.message_id)))
+                    .bind(json_list(rows.iter().map(|row| row.message_id.to_column())))
                     .execute(&mut *connection)
                     .await
                     .map_err(from_sqlx)?;
-                    let reports: Vec<Report> = rows.iter().filter_map(recorded_answer).collect();
+                    let reports: Vec<Report> = rows
+                        .iter()
+                        .filter_map(MessageRow::recorded_answer)
+                        .collect();
                     let publications = ReportFrame::publications(&reports);
                     frames::keep(connection, me, outbox, publications, now).await
                 })
@@ -170,7 +166,7 @@ impl Upkeep for SqliteLedger {
                          AND m.phase IN (?4, ?5) AND m.verdict IS NULL \
                          ON CONFLICT (message_id, kind) DO NOTHING",
                     )
-                    .bind(delays::LAST_ASK)
+                    .bind(LAST_ASK)
                     .bind(now.millis())
                     .bind(ids)
                     .bind(i64::from(Phase::Unknown.number()))
@@ -200,7 +196,7 @@ impl Upkeep for SqliteLedger {
         )
         .bind(ids)
         .bind(i64::from(Phase::Waiting.number()))
-        .bind(delays::RETRY)
+        .bind(RETRY)
         .fetch_all(self.readers())
         .await
         .map_err(from_sqlx)?;
@@ -216,7 +212,7 @@ impl Upkeep for SqliteLedger {
                          WHERE m.message_id IN (SELECT value FROM json_each(?3)) AND m.phase = ?4 \
                          ON CONFLICT (message_id, kind) DO NOTHING",
                     )
-                    .bind(delays::RETRY)
+                    .bind(RETRY)
                     .bind(now.millis())
                     .bind(json_list(adrift))
                     .bind(i64::from(Phase::Waiting.number()))
@@ -233,11 +229,11 @@ impl Upkeep for SqliteLedger {
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
-                    let doubtful: Vec<(i64, i64, i64, bool)> = sqlx::query_as(
+                    let doubtful: Vec<DoubtfulRow> = sqlx::query_as(
                         "UPDATE messages SET phase = ?1, claimed_at = ?2, owner = NULL \
                          WHERE status = ?3 AND phase IN (?4, ?5, ?6) \
                          RETURNING message_id, attempt, message_type, \
-                         provider_account IS NOT NULL",
+                         provider_account IS NOT NULL AS was_claimed",
                     )
                     .bind(i64::from(Phase::Unknown.number()))
                     .bind(now.millis())
@@ -249,7 +245,7 @@ impl Upkeep for SqliteLedger {
                     .await
                     .map_err(from_sqlx)?;
                     sqlx::query("DELETE FROM delays WHERE kind = ?")
-                        .bind(delays::RETRY)
+                        .bind(RETRY)
                         .execute(&mut *connection)
                         .await
                         .map_err(from_sqlx)?;
@@ -258,24 +254,9 @@ impl Upkeep for SqliteLedger {
                         .execute(&mut *connection)
                         .await
                         .map_err(from_sqlx)?;
-                    // Which of their vendors can be asked is not known here; a question to one that
-                    // cannot be asked is passed over.
-                    let asks: Vec<_> = doubtful
-                        .iter()
-                        .filter(|(.., was_claimed)| *was_claimed)
-                        .map(|(id, attempt, kind, _)| (*id, *attempt, *kind, now))
-                        .collect();
-                    delays::add(&mut *connection, delays::ASK, &asks).await?;
-                    let events: Vec<_> = doubtful
-                        .iter()
-                        .map(|(id, ..)| {
-                            (
-                                *id,
-                                "UNKNOWN",
-                                "the ledger went back; it may have been sent".into(),
-                            )
-                        })
-                        .collect();
+                    let asks: Vec<_> = doubtful.iter().filter_map(|row| row.ask(now)).collect();
+                    delays::add(&mut *connection, ASK, &asks).await?;
+                    let events: Vec<_> = doubtful.iter().map(DoubtfulRow::event).collect();
                     ending::add_events(connection, &events, now).await?;
                     Ok(doubtful.len() as u64)
                 })
@@ -285,9 +266,7 @@ impl Upkeep for SqliteLedger {
 
     async fn retire_messages(&self, before: Timestamp, limit: u32) -> Result<u32, LedgerError> {
         let now = self.clock.now();
-        let first_id = Ids::new(Arc::new(ManualClock::new(before)), 0)
-            .next()
-            .to_column();
+        let first_id = first_webhook(before).to_column();
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -365,20 +344,4 @@ impl Upkeep for SqliteLedger {
             })
             .await
     }
-}
-
-fn recorded_answer(row: &MessageRow) -> Option<Report> {
-    let verdict = Verdict::from_stored(row.verdict.as_deref()?, row.reason.as_deref())?;
-    Some(Report {
-        account: VendorAccount::from_stored(row.provider_account.as_deref()?),
-        vendor_id: row
-            .vendor_message_id
-            .as_deref()
-            .and_then(VendorMessageId::new),
-        message: Some(row.id()),
-        submission: row.submission_id.map(SubmissionId::from_column),
-        verdict,
-        vendor_code: row.vendor_code.clone(),
-        occurred_at: Timestamp::from_millis(row.answered_at?),
-    })
 }

@@ -1,10 +1,12 @@
 use async_trait::async_trait;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::ending::add_events;
 use super::{SqliteLedger, deadletters, from_sqlx, json_list, partner_id};
 use crate::clock::Timestamp;
+use crate::domain::event::EventKind;
 use crate::domain::id::{InstanceId, PartnerId, WebhookId};
+use crate::ledger::webhooks::WebhookRow;
 use crate::ledger::{DeliveryResult, DueWebhook, Endpoint, LedgerError, Webhooks};
 
 /// When the oldest row of `me` is due, per partner whose endpoint is not disabled: one look-up in
@@ -22,15 +24,6 @@ const ORPHANS: &str = "WITH RECURSIVE owners (owner) AS (SELECT min(owner) FROM 
                        WHERE w.owner > owners.owner) FROM owners WHERE owners.owner IS NOT NULL) \
                        SELECT owner FROM owners WHERE owner IS NOT NULL AND owner NOT IN \
                        (SELECT instance_id FROM instances WHERE lease_until > ?)";
-
-#[derive(FromRow)]
-struct WebhookRow {
-    webhook_id: i64,
-    attempt: i64,
-    results: i64,
-    body: String,
-    created_at: i64,
-}
 
 #[async_trait]
 impl Webhooks for SqliteLedger {
@@ -91,17 +84,7 @@ impl Webhooks for SqliteLedger {
         .fetch_all(self.readers())
         .await
         .map_err(from_sqlx)?;
-        Ok(rows
-            .into_iter()
-            .map(|row| DueWebhook {
-                id: WebhookId::from_column(row.webhook_id),
-                partner: partner.clone(),
-                attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
-                body: row.body,
-                results: u16::try_from(row.results).unwrap_or(u16::MAX),
-                created_at: Timestamp::from_millis(row.created_at),
-            })
-            .collect())
+        Ok(rows.into_iter().map(|row| row.into_due(partner)).collect())
     }
 
     async fn record_deliveries(
@@ -192,7 +175,12 @@ async fn record(
                 .await
                 .map_err(from_sqlx)?;
             if moved.rows_affected() == 1 {
-                note(connection, webhook, "WEBHOOK_FAILED", why, now).await?;
+                add_events(
+                    connection,
+                    &webhook.events(EventKind::WebhookFailed, why),
+                    now,
+                )
+                .await?;
             }
         }
         DeliveryResult::Dead(letter) => {
@@ -202,7 +190,12 @@ async fn record(
                 .map_err(from_sqlx)?;
             if gone.rows_affected() == 1 {
                 deadletters::insert(&mut *connection, letter, now).await?;
-                note(connection, webhook, "WEBHOOK_DEAD", &letter.reason, now).await?;
+                add_events(
+                    connection,
+                    &webhook.events(EventKind::WebhookDead, &letter.reason),
+                    now,
+                )
+                .await?;
             }
         }
         DeliveryResult::EndpointGone { why } => {
@@ -221,34 +214,14 @@ async fn record(
                 .execute(&mut *connection)
                 .await
                 .map_err(from_sqlx)?;
-                note(connection, webhook, "WEBHOOK_DISABLED", why, now).await?;
+                add_events(
+                    connection,
+                    &webhook.events(EventKind::WebhookDisabled, why),
+                    now,
+                )
+                .await?;
             }
         }
     }
     Ok(())
-}
-
-/// An event on each message the webhook tells of: the body knows which.
-async fn note(
-    connection: &mut SqliteConnection,
-    webhook: &DueWebhook,
-    kind: &'static str,
-    why: &str,
-    now: Timestamp,
-) -> Result<(), LedgerError> {
-    let body: serde_json::Value = serde_json::from_str(&webhook.body).unwrap_or_default();
-    let events: Vec<_> = body["events"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|event| event["messageId"].as_str()?.parse().ok())
-        .map(|id: crate::domain::id::MessageId| {
-            (
-                id.to_column(),
-                kind,
-                format!("attempt {}: {why}", webhook.attempt + 1),
-            )
-        })
-        .collect();
-    add_events(connection, &events, now).await
 }

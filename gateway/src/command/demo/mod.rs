@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use pabal_common::config::{Source, Values};
-use pabal_common::telemetry;
-use pabal_gateway::settings;
+use pabal_common::process;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -60,8 +59,7 @@ impl Show {
 pub(crate) async fn run(with: &Configuration, arguments: Arguments) -> Result<(), Failure> {
     let folder = tempfile::Builder::new().prefix("pabal-demo-").tempdir()?;
     let values = configure(with, folder.path())?;
-    let _telemetry = telemetry::init(&settings::telemetry(&values))
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let _telemetry = process::init_telemetry(&values, "pabal")?;
     let paint = Paint::of_terminal();
     let performed = tokio::select! {
         performed = perform(&values, &folder, &arguments, paint) => performed,

@@ -31,6 +31,14 @@ pub(super) fn settings(folder: &Path) -> Vec<(String, String)> {
     let folder = folder.display().to_string();
     let fixed = [
         ("data.folder", folder.as_str()),
+        // Wherever the settings lead otherwise: the demo touches nothing but its folder.
+        ("ledger.url", ""),
+        ("ledger.password_file", ""),
+        ("broker.url", ""),
+        ("broker.password_file", ""),
+        ("quota.url", ""),
+        ("quota.password_file", ""),
+        ("keys.file", ""),
         ("http.address", "127.0.0.1:0"),
         ("simulator.enabled", "true"),
         // The demo adds its own partner, with an endpoint of its own.

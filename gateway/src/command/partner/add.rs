@@ -60,7 +60,7 @@ pub(super) async fn run(registry: &Registry, arguments: Arguments) -> Result<(),
     let as_json = arguments.json;
     let application = arguments.application();
     let hasher = SecretHasher::new(1, Duration::from_secs(30));
-    let (ledger, sealer) = (&registry.storage.ledger, registry.sealer());
+    let (ledger, sealer) = (registry.storage.ledger.as_ref(), registry.sealer());
     let told = application.clone();
     let credentials = partners::add(ledger, &sealer, &hasher, application, registry.now()).await?;
     if as_json {

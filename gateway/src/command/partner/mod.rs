@@ -7,8 +7,8 @@ use pabal_common::config::Values;
 use pabal_common::crypto::Sealer;
 use pabal_common::domain::id::PartnerId;
 use pabal_common::domain::phone::SenderNumber;
-use pabal_common::ledger::{Partner, Partners as _};
-use pabal_gateway::storage::Storage;
+use pabal_common::ledger::Partner;
+use pabal_common::process::Visit;
 
 use super::{Failure, no_such_partner, visit};
 use crate::cli::Configuration;
@@ -84,7 +84,7 @@ pub(crate) async fn run(with: &Configuration, command: Command) -> Result<(), Fa
 /// The partners of this data folder.
 struct Registry {
     values: Values,
-    storage: Storage,
+    storage: Visit,
     clock: Arc<dyn Clock>,
 }
 
@@ -111,10 +111,15 @@ impl Registry {
         found.ok_or_else(|| no_such_partner(id))
     }
 
-    async fn keep(&self, partner: &Partner) -> Result<(), Failure> {
-        match self.storage.ledger.update_partner(partner).await? {
+    /// Keeps what became of the partner that was `read`.
+    async fn keep(&self, read: &Partner, changed: &Partner) -> Result<(), Failure> {
+        match self.storage.ledger.update_partner(read, changed).await? {
             true => Ok(()),
-            false => Err(no_such_partner(&partner.id)),
+            false => Err(Failure::failed(format!(
+                "{} was changed by somebody else just now, and this command changed nothing: run it \
+                 again",
+                read.id
+            ))),
         }
     }
 }

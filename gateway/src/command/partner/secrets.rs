@@ -5,7 +5,7 @@ use std::time::Duration;
 use pabal_common::clock::Timestamp;
 use pabal_common::crypto::{ClientSecret, SecretHasher, WebhookSecret};
 use pabal_common::domain::id::PartnerId;
-use pabal_common::ledger::{Partner, Partners as _, WebhookSettings};
+use pabal_common::ledger::{Partner, WebhookSettings};
 use pabal_gateway::partners;
 use serde_json::json;
 
@@ -55,13 +55,14 @@ pub(super) async fn rotate_client(
     registry: &Registry,
     arguments: ClientArguments,
 ) -> Result<(), Failure> {
-    let mut partner = registry.partner(&arguments.id).await?;
+    let read = registry.partner(&arguments.id).await?;
+    let mut partner = read.clone();
     let secret = ClientSecret::generate();
     partner.secret_hash = SecretHasher::new(1, Duration::from_secs(30))
         .hash(&secret)
         .await?;
     partner.credential_version += 1;
-    registry.keep(&partner).await?;
+    registry.keep(&read, &partner).await?;
     // Only now: a login with the old secret may have kept one more until this moment.
     registry
         .storage
@@ -121,11 +122,11 @@ impl Rotation {
 
 async fn begin(
     registry: &Registry,
-    mut partner: Partner,
+    read: Partner,
     discard: bool,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let id = partner.id.clone();
+    let (id, mut partner) = (read.id.clone(), read.clone());
     match Rotation::of(&partner.webhook, registry.now()) {
         Rotation::Waiting if !discard => {
             return Err(Failure::failed(format!(
@@ -144,7 +145,7 @@ async fn begin(
     let secret = WebhookSecret::generate();
     partner.webhook.other_secret = Some(partners::seal(&registry.sealer(), &id, &secret));
     partner.webhook.other_until = None;
-    registry.keep(&partner).await?;
+    registry.keep(&read, &partner).await?;
     match as_json {
         true => print_json(&json!({
             "clientId": id, "webhookSecret": secret.expose(), "activated": false,
@@ -159,8 +160,9 @@ async fn begin(
     Ok(())
 }
 
-async fn activate(registry: &Registry, mut partner: Partner, as_json: bool) -> Result<(), Failure> {
-    let (id, now) = (partner.id.clone(), registry.now());
+async fn activate(registry: &Registry, read: Partner, as_json: bool) -> Result<(), Failure> {
+    let (id, now) = (read.id.clone(), registry.now());
+    let mut partner = read.clone();
     let webhook = &mut partner.webhook;
     let new = match (Rotation::of(webhook, now), webhook.other_secret.take()) {
         (Rotation::Waiting, Some(new)) => new,
@@ -179,7 +181,7 @@ async fn activate(registry: &Registry, mut partner: Partner, as_json: bool) -> R
     let until = now.plus(OVERLAP);
     webhook.other_secret = Some(std::mem::replace(&mut webhook.secret, new));
     webhook.other_until = Some(until);
-    registry.keep(&partner).await?;
+    registry.keep(&read, &partner).await?;
     match as_json {
         true => print_json(&json!({
             "clientId": id, "activated": true, "oldSignsUntil": until.to_rfc3339(),

@@ -2,7 +2,7 @@
 
 use pabal_common::clock::Timestamp;
 use pabal_common::domain::id::PartnerId;
-use pabal_common::ledger::{Partner, PartnerStatus, Partners as _};
+use pabal_common::ledger::{Partner, PartnerStatus};
 use serde_json::{Value, json};
 
 use super::Registry;

@@ -16,9 +16,10 @@ pub(crate) struct Arguments {
 }
 
 pub(super) async fn disable(registry: &Registry, arguments: Arguments) -> Result<(), Failure> {
-    let mut partner = registry.partner(&arguments.id).await?;
+    let read = registry.partner(&arguments.id).await?;
+    let mut partner = read.clone();
     partner.status = PartnerStatus::Disabled;
-    registry.keep(&partner).await?;
+    registry.keep(&read, &partner).await?;
     let said = format!(
         "{} is disabled; what it sent before goes on to its end.",
         partner.id
@@ -28,10 +29,11 @@ pub(super) async fn disable(registry: &Registry, arguments: Arguments) -> Result
 
 /// Also the way back for an endpoint that answered 410: its webhooks have waited in the ledger.
 pub(super) async fn enable(registry: &Registry, arguments: Arguments) -> Result<(), Failure> {
-    let mut partner = registry.partner(&arguments.id).await?;
+    let read = registry.partner(&arguments.id).await?;
+    let mut partner = read.clone();
     partner.status = PartnerStatus::Active;
     let endpoint_again = partner.webhook.disabled.take().is_some();
-    registry.keep(&partner).await?;
+    registry.keep(&read, &partner).await?;
     let said = match endpoint_again {
         true => format!(
             "{} is enabled, and so is its webhook endpoint: what waited for it is sent now.",

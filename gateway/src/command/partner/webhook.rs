@@ -97,7 +97,8 @@ pub(super) async fn set(registry: &Registry, arguments: Arguments) -> Result<(),
             "there is nothing to change: give a URL, none, --batch N or --sent true|false",
         ));
     }
-    let mut partner = registry.partner(&id).await?;
+    let read = registry.partner(&id).await?;
+    let mut partner = read.clone();
     let webhook = &mut partner.webhook;
     if let Some(endpoint) = url {
         let url = endpoint.url();
@@ -108,7 +109,7 @@ pub(super) async fn set(registry: &Registry, arguments: Arguments) -> Result<(),
     }
     webhook.batch = batch.unwrap_or(webhook.batch);
     webhook.sent = sent.unwrap_or(webhook.sent);
-    registry.keep(&partner).await?;
+    registry.keep(&read, &partner).await?;
     let webhook = &partner.webhook;
     let said = match &webhook.url {
         None => format!("{id} is sent no webhooks."),

@@ -159,10 +159,21 @@ fn purpose_and_validity_have_their_bounds_and_defaults() {
         let request = with(MessageType::Sms, "validitySeconds", json!(seconds));
         assert_eq!(checked(&request).ok().unwrap().validity.as_secs(), seconds);
     }
-    for seconds in [9_i64, 86_401, 0, -10, i64::MIN, i64::MAX] {
+    for (seconds, limit, actual) in [
+        (9_i64, 10, Some(9)),
+        (0, 10, Some(0)),
+        (-10, 10, None),
+        (i64::MIN, 10, None),
+        (86_401, 86_400, Some(86_401)),
+        (i64::MAX, 86_400, Some(i64::MAX as u64)),
+    ] {
         let (_, detail) = refused(&with(MessageType::Sms, "validitySeconds", json!(seconds)));
-        assert_eq!(detail.field, "validitySeconds");
-        assert_eq!(detail.expected.as_deref(), Some("10..86400"));
+        let wanted = Detail::new("validitySeconds", "range")
+            .limit(limit)
+            .unit("SECOND")
+            .expected("10..86400");
+        let wanted = actual.into_iter().fold(wanted, Detail::actual);
+        assert_eq!(detail, wanted);
     }
 }
 
@@ -175,20 +186,54 @@ fn metadata_is_an_object_of_two_kibibytes_that_can_be_read_again() {
     let (_, detail) = refused(&with(MessageType::Sms, "metadata", metadata(2049)));
     assert_eq!((detail.limit, detail.actual), (Some(2048), Some(2049)));
 
-    let deep = format!("{{\"k\":{}1{}}}", "[".repeat(500), "]".repeat(500));
-    let mut text = good(MessageType::Sms).to_string();
-    text.truncate(text.len() - 1);
-    let text = format!("{text},\"metadata\":{deep}}}");
-    let error = parse_json(text.as_bytes()).and_then(|r| check(r, Unencodable::Reject));
-    assert_eq!(error.err().unwrap().details()[0].field, "metadata");
+    let deep = |depth: usize| format!("{{\"k\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+    assert!(with_metadata(&deep(126)).is_ok());
+    let told = |metadata: &str| with_metadata(metadata).err().unwrap().details()[0].clone();
+    assert_eq!(
+        told(&deep(127)),
+        Detail::new("metadata", "maxDepth")
+            .limit(127)
+            .actual(128)
+            .unit("LEVEL")
+    );
+    let wanted = Detail::new("metadata", "range")
+        .expected("numbers that a 64-bit floating-point value can hold");
+    assert_eq!(told(r#"{"k": 1e999}"#), wanted);
+    let wanted = Detail::new("metadata", "type").expected("object");
+    for other in ["[]", "7", "true", "\"{}\""] {
+        assert_eq!(told(other), wanted, "{other}");
+    }
+}
+
+/// A good request with this metadata, to the letter.
+fn with_metadata(metadata: &str) -> Result<check::Checked, ApiError> {
+    let text = good(MessageType::Sms).to_string();
+    let text = format!("{},\"metadata\":{metadata}}}", &text[..text.len() - 1]);
+    parse_json(text.as_bytes()).and_then(|request| check(request, Unencodable::Reject))
+}
+
+#[test]
+fn what_is_expected_of_a_number_is_said_as_what_would_be_right() {
+    for (path, value, expected) in [
+        ("to", "02-123-4567", "a Korean mobile number such as"),
+        ("to", "+1 415 555 2671", "a Korean mobile number such as"),
+        (
+            "from",
+            "112",
+            "a Korean telephone number in national digits",
+        ),
+        ("from", "010-0234-5678", "a number that does not begin with"),
+    ] {
+        let (_, detail) = refused(&with(MessageType::Sms, path, json!(value)));
+        let said = detail.expected.unwrap();
+        assert!(said.starts_with(expected), "{value}: {said}");
+    }
 }
 
 #[test]
 fn metadata_is_kept_as_it_was_written() {
-    let text = good(MessageType::Sms).to_string();
     let written = r#"{ "b": 123456789012345678901234567890, "a": 1.10 }"#;
-    let text = format!("{},\"metadata\":{written}}}", &text[..text.len() - 1]);
-    let checked = parse_json(text.as_bytes()).and_then(|r| check(r, Unencodable::Reject));
+    let checked = with_metadata(written);
     assert_eq!(checked.ok().unwrap().metadata.unwrap().text, written);
 }
 

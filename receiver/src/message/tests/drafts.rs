@@ -29,6 +29,13 @@ fn the_same_request_written_otherwise_has_the_same_digest() {
 }
 
 #[test]
+fn hangul_sent_in_parts_is_the_same_request_as_hangul_sent_whole() {
+    let keyring = Keyring::generate();
+    let sms = |text: &str| digest(&with(MessageType::Sms, "text", json!(text)), &keyring);
+    assert_eq!(sms("\u{1112}\u{1161}\u{11AB}"), sms("한"));
+}
+
+#[test]
 fn whatever_is_sent_otherwise_changes_the_digest() {
     let keyring = Keyring::generate();
     let lms = MessageType::Lms;

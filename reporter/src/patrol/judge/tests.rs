@@ -346,3 +346,21 @@ fn a_message_whose_vendor_can_be_asked_is_asked_before_it_ends() {
         Some(Duty::Expire)
     );
 }
+
+#[test]
+fn what_cannot_be_published_now_is_in_the_outbox_and_not_lost() {
+    // A queue that takes no frames is not among those that are known.
+    let queued = Watched {
+        queued_at: ago(86_400),
+        valid_until: ago(-86_400),
+        ..row(Phase::Queued)
+    };
+    assert_eq!(judge(&queued, &context()), None);
+    let answered = Watched {
+        answered_at: Some(ago(20_000)),
+        ..row(Phase::Answered)
+    };
+    assert_eq!(judge(&answered, &context()), None);
+    let known = with_queue(QueueName::Report, Some(1), None);
+    assert_eq!(judge(&answered, &known), Some(Duty::ReportAgain));
+}
