@@ -14,6 +14,14 @@ pub(crate) fn code_of(text: &str) -> Vec<String> {
     code
 }
 
+/// Code blocks of one language.
+pub(crate) fn blocks_of(text: &str, language: &str) -> Vec<String> {
+    let opening = format!("```{language}\n");
+    let blocks = text.split(&opening).skip(1);
+    let ended = blocks.filter_map(|rest| rest.split_once("```"));
+    ended.map(|(block, _)| block.to_owned()).collect()
+}
+
 /// Code within lines.
 pub(crate) fn spans_of(text: &str) -> Vec<String> {
     let mut inside = false;

@@ -7,7 +7,9 @@ use pabal_common::domain::code::{Code, ErrorReason, Language};
 use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::text::{Unit, limit};
 use pabal_gateway::settings;
-use pabal_receiver::{FIELD_TABLE, Field, Presence, button_rules, presence};
+use pabal_receiver::{
+    FIELD_LIMITS, FIELD_TABLE, Field, FieldLimit, Presence, SETTINGS, button_rules, presence,
+};
 
 const BEGIN: &str = "<!-- generated: ";
 const END: &str = "<!-- end of generated -->";
@@ -40,6 +42,13 @@ fn table(name: &str) -> String {
         "simulator" => pabal_simulator::markdown_table(),
         "fields" => FIELD_TABLE.to_owned(),
         "fields.ko" => fields_in_korean(),
+        "limits" => limits("| what | at most |", BODIES, |limit| {
+            (
+                limit.field.to_owned(),
+                format!("{} {}", limit.most, limit.unit),
+            )
+        }),
+        "limits.ko" => limits("| 항목 | 최대 |", BODIES_IN_KOREAN, in_korean),
         "codes" => codes(),
         "errors" => errors(Language::English, "| reason | code | HTTP | what to do |"),
         "errors.ko" => errors(Language::Korean, "| reason | code | HTTP | 설명 |"),
@@ -95,6 +104,49 @@ fn errors(language: Language, head: &str) -> String {
         );
     }
     text
+}
+
+/// A body and one of a batch.
+const BODIES: [&str; 2] = ["a body", "the body of `POST /v1/messages/batch`"];
+const BODIES_IN_KOREAN: [&str; 2] = ["요청 본문 전체", "`POST /v1/messages/batch` 본문 전체"];
+
+/// The limits of the fields, then those of the bodies, which an operator may have changed.
+fn limits(
+    head: &str,
+    bodies: [&str; 2],
+    written: impl Fn(&FieldLimit) -> (String, String),
+) -> String {
+    let mut text = format!("{head}\n|---|---|\n");
+    for limit in &FIELD_LIMITS {
+        let (field, most) = written(limit);
+        text += &format!("| {field} | {most} |\n");
+    }
+    let settings = ["receiver.body_limit", "receiver.batch_body_limit"];
+    for (body, key) in bodies.into_iter().zip(settings) {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key);
+        text += &format!("| {body} | {} |\n", setting.unwrap().default);
+    }
+    text
+}
+
+fn in_korean(limit: &FieldLimit) -> (String, String) {
+    let field = limit
+        .field
+        .replace(
+            "a name in `template.variables`",
+            "`template.variables`의 이름",
+        )
+        .replace(
+            "a value in `template.variables`",
+            "`template.variables`의 값",
+        )
+        .replace("each field of `channel`", "`channel`의 각 필드");
+    let unit = match limit.unit {
+        "BYTE" => "바이트",
+        "CHARACTER" => "자",
+        _ => "개",
+    };
+    (field, format!("{}{unit}", limit.most))
 }
 
 fn fields_in_korean() -> String {
