@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use pabal_common::domain::kind::MessageType;
+use pabal_gateway::trial::site::without_settings;
 use pabal_simulator::Outcome;
 use serde_json::Value;
 
@@ -12,11 +13,12 @@ use serde_json::Value;
 const CONTENT: [&str; 3] = ["주문하신", "배송 안내문", "홍길동"];
 
 fn demo(temporary: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pabal"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pabal"));
+    without_settings(&mut command);
+    command
         .arg("demo")
         .args(arguments)
         .env("TMPDIR", temporary)
-        .env_remove("PABAL_CONFIG")
         .output()
         .unwrap()
 }

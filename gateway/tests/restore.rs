@@ -13,6 +13,7 @@ use pabal_common::process;
 use pabal_gateway::gateway::{self, Running, Service, StartError};
 use pabal_gateway::partners::{self, Application, Credentials};
 use pabal_gateway::settings;
+use pabal_gateway::trial::site::without_settings;
 use serde_json::{Value, json};
 
 const MESSAGES: usize = 5;
@@ -49,7 +50,9 @@ async fn after_a_backup_was_restored_nothing_is_sent_a_second_time() {
         "{refused}"
     );
 
-    let told = Command::new(env!("CARGO_BIN_EXE_pabal"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pabal"));
+    without_settings(&mut command);
+    let told = command
         .args(["ledger", "restored", "--json", "--set"])
         .arg(format!("data.folder={}", folder.path().display()))
         .output()

@@ -35,6 +35,10 @@ const NOT_SETTINGS: &[&str] = &[
     "PABAL_SIMULATOR_CALLBACK_SECRET",
 ];
 
+/// What the variables begin with that tell the tests where their servers are; a shell that ran the
+/// tests may still have them.
+const OF_TESTS: &str = "PABAL_TEST_";
+
 pub(super) const LEDGER_URL: &str = "ledger.url";
 pub(super) const LEDGER_PASSWORD_FILE: &str = "ledger.password_file";
 pub(super) const BROKER_URL: &str = "broker.url";
@@ -208,7 +212,7 @@ pub const SETTINGS: &[Setting] = &[
 pub fn environment(
     all: impl Iterator<Item = (String, String)>,
 ) -> impl Iterator<Item = (String, String)> {
-    all.filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()))
+    all.filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()) && !name.starts_with(OF_TESTS))
 }
 
 /// Reads the configuration of a process that runs the service whose settings these are; what
@@ -365,6 +369,15 @@ mod tests {
 
     fn said(flags: &[(&str, &str)]) -> String {
         load(flags).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_variable_that_tells_the_tests_where_a_server_is_is_no_wrong_setting() {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let of_tests = ("PABAL_TEST_LEDGER_URL", "mysql://root@127.0.0.1:3306/");
+        let wrong = ("PABAL_LEDGER_ULR", "mysql://root@127.0.0.1:3306/");
+        assert!(load_service(&[], None, [of_tests].map(owned).into_iter(), &[]).is_ok());
+        assert!(load_service(&[], None, [wrong].map(owned).into_iter(), &[]).is_err());
     }
 
     const LEDGER: (&str, &str) = (LEDGER_URL, "mysql://pabal:hunter2@db:3306/pabal");
