@@ -40,7 +40,8 @@ await_answer() {
         # RabbitMQ writes the pid of its node, and removes it when it begins to stop.
         [[ -s $folder/pid || ! -s $folder/server.pid ]] || cp "$folder/server.pid" "$folder/pid"
         if [[ -s $folder/pid ]]; then
-            is_running "$part" || return 1
+            # Not is_running: a process that has just been forked is not known as ours yet.
+            ! has_ended "$(<"$folder/pid")" || return 1
             ! check "$part" "$url" >/dev/null || return 0
         fi
         sleep 0.1
@@ -92,6 +93,8 @@ is_running() {
     [[ $(process_state "$pid") != Z ]] || return 1
     grep -qzxF "PABAL_BACKEND=$state/$1" "/proc/$pid/environ" 2>/dev/null
 }
+
+has_ended() { [[ ! -d /proc/$1 || $(process_state "$1") == Z ]]; }
 
 # R, S, T (stopped), Z (ended) …
 process_state() {
