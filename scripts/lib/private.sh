@@ -53,8 +53,8 @@ await_answer() {
 stop_part() {
     local part=$1 until=$((SECONDS + STOP_SECONDS))
     is_running "$part" || { forget "$part" && return; }
-    [[ $(standing "$part") == running ]] || signal_part "$part" CONT
-    signal_part "$part" TERM
+    [[ $(standing "$part") == running ]] || signal_part "$part" CONT || true
+    signal_part "$part" TERM || true # it may have ended meanwhile
     while is_running "$part"; do
         if ((SECONDS >= until)); then
             say "$part did not end within $STOP_SECONDS s and is killed"
