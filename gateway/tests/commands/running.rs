@@ -265,9 +265,11 @@ async fn enabling_sends_what_waited_for_an_endpoint_that_was_gone() {
         .unwrap();
     sqlx::query(
         "INSERT INTO webhooks (webhook_id, partner_id, owner, attempt, next_attempt_at, results, \
-         body, created_at) VALUES (?, 'demo', 0, 1, 1, 0, '{\"events\":[]}', 1)",
+         body, created_at) VALUES (?, 'demo', 0, 1, 1, 0, '{\"events\":[]}', ?)",
     )
     .bind(webhook.to_column())
+    // An old one would go with the first round of retention, which may come at any time now.
+    .bind(SystemClock.now().millis())
     .execute(&mut sqlite)
     .await
     .unwrap();
