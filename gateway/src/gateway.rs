@@ -9,6 +9,7 @@ use axum::Router;
 use pabal_common::clock::{Clock, SystemClock};
 use pabal_common::config::{ConfigError, Values};
 use pabal_common::crypto::{Sealer, SecretHasher};
+use pabal_common::http::description;
 use pabal_common::http::health::Readiness;
 use pabal_common::ledger::LedgerError;
 use pabal_common::node::Node;
@@ -359,7 +360,7 @@ impl Parts {
 
     /// What partners can call, with its description.
     fn described(&self) -> OpenApiRouter {
-        let mut described = openapi::empty();
+        let mut described = description::empty();
         if let Some(receiver) = &self.receiver {
             described = described.merge(receiver.router());
         }

@@ -104,6 +104,7 @@ pub const fn lane(lane: Lane) -> &'static str {
     match lane {
         Lane::Ordinary => "ORDINARY",
         Lane::Express => "EXPRESS",
+        Lane::Bulk => "BULK",
     }
 }
 

@@ -103,8 +103,7 @@ CREATE TABLE messages (
     attempt SMALLINT NOT NULL DEFAULT 0,
     queue SMALLINT NOT NULL,
     queued_at BIGINT NOT NULL,
-    -- VARCHAR, because a generated column may not read a padded one.
-    owner VARCHAR(13) CHARACTER SET ascii COLLATE ascii_bin,
+    owner CHAR(13) CHARACTER SET ascii COLLATE ascii_bin,
     submission_id CHAR(13) CHARACTER SET ascii COLLATE ascii_bin,
     route VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
     provider_account VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin,
@@ -128,15 +127,12 @@ CREATE TABLE messages (
     detail MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin CHECK (json_valid(detail)),
     -- Recipient, sender, subject, text, variables: AES-256-GCM.
     sealed MEDIUMBLOB NOT NULL,
-    -- Who holds it in a call under way: what its process compares with what it has in hand.
-    claim_owner VARCHAR(13) CHARACTER SET ascii COLLATE ascii_bin
-        GENERATED ALWAYS AS (IF(phase = 3, owner, NULL)) VIRTUAL,
     UNIQUE KEY uk_message_partner_client_msg (partner_id, client_msg_id),
     KEY idx_message_partner_id (partner_id),
     KEY idx_message_status (status),
     KEY idx_message_created_at (created_at),
-    KEY idx_message_vendor (provider_account, vendor_message_id),
-    KEY idx_message_claimed (claim_owner)
+    -- Without the account, which is written with the claim: a claim touches no index.
+    KEY idx_message_vendor (vendor_message_id)
 ) ENGINE = InnoDB;
 
 -- What partners see: PROCESSING from the first claim on is not worth an index write.

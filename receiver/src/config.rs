@@ -20,6 +20,9 @@ pub struct Config {
     pub body_deadline: Duration,
     /// The most messages in one batch, at most 1000.
     pub batch_items: usize,
+    /// Messages a second of one partner that take the ordinary lane; those beyond take the bulk
+    /// lane.
+    pub fair_per_second: u32,
     /// The most messages in one transaction.
     pub commit_items: usize,
     /// The most bytes of messages in one transaction.
@@ -64,6 +67,7 @@ const BODY_LIMIT: &str = "receiver.body_limit";
 const BATCH_BODY_LIMIT: &str = "receiver.batch_body_limit";
 const BODY_DEADLINE: &str = "receiver.body_deadline";
 const BATCH_ITEMS: &str = "receiver.batch_items";
+const FAIR_PER_SECOND: &str = "receiver.fair_per_second";
 const COMMIT_ITEMS: &str = "receiver.commit_items";
 const COMMIT_BYTES: &str = "receiver.commit_bytes";
 const COMMIT_QUEUE: &str = "receiver.commit_queue";
@@ -134,6 +138,13 @@ pub const SETTINGS: &[Setting] = &[
         "The most messages in one batch.",
     ),
     Setting::new(
+        FAIR_PER_SECOND,
+        count(1, 100_000),
+        "200",
+        "Messages a second of one partner, over all receivers, that take the ordinary lane; a \
+         second's worth may come at once. Those beyond take the bulk lane, which gives way to it.",
+    ),
+    Setting::new(
         COMMIT_ITEMS,
         count(1, 4096),
         "512",
@@ -190,6 +201,7 @@ impl Config {
             batch_body_bytes: size(values.bytes(BATCH_BODY_LIMIT)),
             body_deadline: values.duration(BODY_DEADLINE),
             batch_items: size(values.count(BATCH_ITEMS)),
+            fair_per_second: u32::try_from(values.count(FAIR_PER_SECOND)).unwrap_or(u32::MAX),
             commit_items: size(values.count(COMMIT_ITEMS)),
             commit_bytes: size(values.bytes(COMMIT_BYTES)),
             commit_queue: size(values.count(COMMIT_QUEUE)),
@@ -227,6 +239,7 @@ mod tests {
         assert_eq!(config.batch_body_bytes, 8 * 1024 * 1024);
         assert_eq!(config.body_deadline, Duration::from_secs(10));
         assert_eq!(config.batch_items, 1000);
+        assert_eq!(config.fair_per_second, 200);
     }
 
     #[test]

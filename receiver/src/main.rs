@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use axum::Router;
 use clap::Parser;
+use pabal_common::http::description::described;
 use pabal_common::process::{self, Arguments, Failure, Floor, Process};
 use pabal_receiver::{Config, Receiver, SETTINGS};
 
@@ -33,7 +33,7 @@ async fn run() -> Result<(), Failure> {
         return Ok(());
     };
     let receiver = Receiver::new(process.node.clone(), Config::from_values(&values));
-    let router = Router::from(receiver.router());
+    let router = described(receiver.router());
     process.run(Floor::Work, ROLE, |token| async move {
         receiver.run(token).await;
     });

@@ -14,8 +14,6 @@ use pabal_common::supervisor::Supervisor;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -84,15 +82,6 @@ impl Receiver {
     /// The routes with their description. Whoever serves them wraps the whole with
     /// [`pabal_common::http::finish`].
     pub fn router(&self) -> OpenApiRouter {
-        let token = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("JWT")
-            .build();
-        let described = OpenApiBuilder::new().components(Some(
-            ComponentsBuilder::new()
-                .security_scheme("token", SecurityScheme::Http(token))
-                .build(),
-        ));
         let config = &self.shared.config;
         let limits = |max_bytes| {
             Extension(BodyLimits {
@@ -100,7 +89,7 @@ impl Receiver {
                 deadline: config.body_deadline,
             })
         };
-        let small = OpenApiRouter::with_openapi(described.build())
+        let small = OpenApiRouter::new()
             .routes(routes!(token::token))
             .routes(routes!(token::refresh))
             .routes(routes!(token::revoke))

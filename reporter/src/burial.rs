@@ -3,6 +3,7 @@
 use pabal_common::broker::{Delivery, ReportFrame};
 use pabal_common::domain::id::Ids;
 use pabal_common::domain::report::Report;
+use pabal_common::instance::Instance;
 use pabal_common::ledger::{DeadLetterKind, NewDeadLetter};
 use pabal_common::node::Node;
 use pabal_common::telemetry::metric;
@@ -10,7 +11,12 @@ use pabal_common::telemetry::metric;
 use crate::answer::in_time;
 
 /// The dead letter of a report; sending it again puts the report into its queue.
-pub(crate) fn report(ids: &Ids, report: &Report, why: &str, attempts: u32) -> NewDeadLetter {
+pub(crate) fn report(
+    instance: &Instance,
+    report: &Report,
+    why: &str,
+    attempts: u32,
+) -> NewDeadLetter {
     let about = match (&report.vendor_id, report.message) {
         (Some(vendor_id), _) => vendor_id.to_string(),
         (None, Some(message)) => message.to_string(),
@@ -20,13 +26,13 @@ pub(crate) fn report(ids: &Ids, report: &Report, why: &str, attempts: u32) -> Ne
         reports: vec![report.clone()],
     };
     NewDeadLetter {
-        id: ids.dead_letter(),
+        id: instance.ids().dead_letter(),
         kind: DeadLetterKind::Report,
         partner: None,
         subject: format!("{} {about}", report.account),
         reason: why.to_owned(),
         attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
-        payload: frame.encode().to_vec(),
+        payload: frame.encode(instance.frame_version()).to_vec(),
     }
 }
 

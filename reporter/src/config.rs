@@ -97,7 +97,8 @@ pub const SETTINGS: &[Setting] = &[
         MARGIN,
         margin(),
         "2m",
-        "How long a message of the ordinary lane may stand still before it is taken for lost.",
+        "How long a message of the ordinary or the bulk lane may stand still before it is taken for \
+         lost.",
     ),
     Setting::new(
         EXPRESS_MARGIN,
@@ -177,7 +178,7 @@ pub struct Config {
 pub struct Margins {
     /// In the express lane.
     pub express: Duration,
-    /// In the ordinary lane.
+    /// In the ordinary lane, and in the bulk lane.
     pub ordinary: Duration,
 }
 

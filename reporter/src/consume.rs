@@ -14,6 +14,7 @@ use pabal_common::node::Node;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::answer::in_time;
 use crate::apply::Applier;
@@ -90,7 +91,9 @@ impl Consumer {
                 Some(finished) = in_hand.join_next() => after_panic(finished, shutdown).await,
                 frame = subscription.next(), if room => match frame {
                     Some(frame) => {
-                        in_hand.spawn(self.clone().see_to(frame, shutdown.clone()));
+                        let span = frame.span();
+                        let seen_to = self.clone().see_to(frame, shutdown.clone());
+                        in_hand.spawn(seen_to.instrument(span));
                     }
                     None => return,
                 },
@@ -177,7 +180,7 @@ impl Consumer {
     async fn give_up(&self, refused: &[(Report, String)]) -> Option<()> {
         let letters: Vec<_> = refused
             .iter()
-            .map(|(report, why)| burial::report(self.node.instance.ids(), report, why, 0))
+            .map(|(report, why)| burial::report(&self.node.instance, report, why, 0))
             .collect();
         burial::bury(&self.node, &letters).await
     }

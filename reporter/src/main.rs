@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use axum::Router;
 use clap::Parser;
 use pabal_common::clock::SystemClock;
+use pabal_common::http::description::described;
 use pabal_common::process::{self, Arguments, Failure, Floor, Process};
 use pabal_provider::config::{Vendors, can_be_asked};
 use pabal_reporter::config::Askable;
@@ -42,7 +42,7 @@ async fn run() -> Result<(), Failure> {
         return Ok(());
     };
     let reporter = Reporter::new(process.node.clone(), config)?;
-    let router = Router::from(reporter.router());
+    let router = described(reporter.router());
     process.run(Floor::Work, ROLE, |token| reporter.run(token));
     Ok(process.keep(router).await?)
 }

@@ -135,12 +135,16 @@ impl Parked {
 
     /// Makes dead letters; returns the keys of those that are kept as such.
     async fn give_up(&self, late: &[ParkedReport]) -> Vec<i64> {
-        let ids = self.node.instance.ids();
         let letters: Vec<_> = late
             .iter()
             .map(|one| {
                 let why = "no message was found for it until the carriers' deadline";
-                burial::report(ids, &one.report, why, one.misses.saturating_add(1))
+                burial::report(
+                    &self.node.instance,
+                    &one.report,
+                    why,
+                    one.misses.saturating_add(1),
+                )
             })
             .collect();
         match burial::bury(&self.node, &letters).await {

@@ -137,6 +137,7 @@ detach() {
 
 # ---------------------------------------------------------------------------------------- MySQL
 
+# Every commit is on disk before it is answered, as in earnest.
 launch_mysql() {
     local folder=$1 port=$2
     printf 'mysql://root@127.0.0.1:%s/\n' "$port" >"$folder/url"
@@ -151,7 +152,8 @@ launch_mysql() {
     detach "$folder" "$(program mariadbd)" --no-defaults --user="$(id -un)" --datadir="$folder/data" \
         --bind-address=127.0.0.1 --port="$port" --socket="$folder/socket" --tmpdir="$folder/tmp" \
         --pid-file="$folder/data/own.pid" --max-connections=500 \
-        --innodb-buffer-pool-size=128M --skip-log-bin
+        --innodb-flush-log-at-trx-commit=1 \
+        --innodb-buffer-pool-size="${PABAL_BACKENDS_BUFFER_POOL:-128M}" --skip-log-bin
     printf '%s\n' "$launched" >"$folder/pid"
 }
 

@@ -17,6 +17,7 @@ use pabal_provider::route::{Permit, Route};
 use pabal_provider::{Call, Lost, Outcome, Outgoing};
 
 use crate::desk::Desk;
+use crate::hand;
 use crate::verdict::{self, Circumstances};
 
 /// A message that was quarantined this often is given up.
@@ -60,12 +61,17 @@ pub(crate) async fn carry(
         account: route.provider().account().clone(),
         members: members.to_vec(),
     };
-    let _in_hand = desk.hand.take(submission);
+    let in_hand = desk.hand.take(hand::Call {
+        submission,
+        account: claim.account.clone(),
+        messages: members.iter().map(|member| member.id).collect(),
+    });
     let (claimed, doubtful) = match desk.claims.submit(claim).await {
         Ok(claimed) => (claimed.call.messages, claimed.doubtful),
         Err(BatchError::Failed(LedgerError::Refused(error) | LedgerError::Corrupt(error))) => {
             tracing::error!(%kind, error, "messages cannot be claimed");
             permit.return_unused(members.len());
+            in_hand.ended();
             return Carried::Faulty;
         }
         Err(error) => {
@@ -85,7 +91,11 @@ pub(crate) async fn carry(
         settlements.extend(call(desk, submission, &route, sendable, outgoing).await);
     }
     drop(permit);
-    settle(desk, settlements).await;
+    let all_recorded = settle(desk, settlements).await;
+    // A claim in doubt may still land.
+    if all_recorded && !doubtful {
+        in_hand.ended();
+    }
     match doubtful {
         // The frame comes again: a member that was not claimed at all is still queued.
         true => Carried::LedgerAway,
@@ -242,21 +252,25 @@ async fn call(
 }
 
 /// Records how the call ended. What is known must not be forgotten, so this goes on until the
-/// ledger takes it; only the end of the process leaves it to the take-over, as unknown.
-async fn settle(desk: &Desk, settlements: Vec<Settlement>) {
+/// ledger takes it; only the end of the process leaves it to the take-over, as unknown. False if some
+/// of it could not be recorded.
+async fn settle(desk: &Desk, settlements: Vec<Settlement>) -> bool {
     if settlements.iter().any(|one| one.due.is_some()) {
         desk.delayed.notify_one();
     }
     let mut open = settlements;
+    let mut all_recorded = true;
     while !open.is_empty() {
         let results = desk.settlements.submit_all(open.clone()).await;
         let mut again = Vec::new();
         for (one, result) in open.into_iter().zip(results) {
             match result {
-                Ok(()) | Err(BatchError::Closed) => {}
+                Ok(()) => {}
+                Err(BatchError::Closed) => all_recorded = false,
                 Err(BatchError::Failed(
                     LedgerError::Refused(error) | LedgerError::Corrupt(error),
                 )) => {
+                    all_recorded = false;
                     tracing::error!(message_id = %one.id, error, "an outcome cannot be recorded");
                 }
                 Err(BatchError::Failed(_) | BatchError::Lost) => again.push(one),
@@ -268,4 +282,5 @@ async fn settle(desk: &Desk, settlements: Vec<Settlement>) {
         }
     }
     desk.delayed.notify_one();
+    all_recorded
 }

@@ -45,6 +45,8 @@ pub(crate) struct Vendor {
     capabilities: Capabilities,
     /// Panics as soon as it is spoken to, before a claim.
     pub(crate) broken: AtomicBool,
+    /// The spans in which it was called.
+    pub(crate) called_in: Mutex<Vec<Option<&'static str>>>,
     both: Barrier,
     panicked: Notify,
 }
@@ -62,6 +64,7 @@ impl Vendor {
                 definitive: &[],
             },
             broken: AtomicBool::new(false),
+            called_in: Mutex::default(),
             both: Barrier::new(2),
             panicked: Notify::new(),
         }
@@ -80,6 +83,9 @@ impl Provider for Vendor {
     }
 
     async fn submit(&self, call: &Call) -> Outcome {
+        let span = tracing::Span::current();
+        let name = span.metadata().map(|metadata| metadata.name());
+        self.called_in.lock().unwrap().push(name);
         match call.messages[0].content.text.as_str() {
             PANICS => {
                 self.both.wait().await;
@@ -202,6 +208,15 @@ impl House {
 
     /// Carries one frame with these messages; whether it was acknowledged.
     pub(crate) async fn carry(&self, ids: &[MessageId]) -> bool {
+        self.carry_on(ids, None).await
+    }
+
+    /// The same with a frame that was published in this trace.
+    pub(crate) async fn carry_on(
+        &self,
+        ids: &[MessageId],
+        traceparent: Option<&'static str>,
+    ) -> bool {
         let frame = SendFrame {
             kind: MessageType::Sms,
             queued_at: self.clock.now(),
@@ -209,8 +224,9 @@ impl House {
         };
         let acknowledged = Arc::new(Mutex::new(false));
         let delivery = Box::new(Frame {
-            body: frame.encode(),
+            body: frame.encode(self.desk.node.instance.frame_version()),
             acknowledged: Arc::clone(&acknowledged),
+            traceparent,
         });
         let never = CancellationToken::new();
         let carried = frames::carry(Arc::clone(&self.desk), SMS, delivery, never);
@@ -244,6 +260,7 @@ pub(crate) fn members(ids: &[MessageId]) -> Vec<Member> {
 struct Frame {
     body: Bytes,
     acknowledged: Arc<Mutex<bool>>,
+    traceparent: Option<&'static str>,
 }
 
 #[async_trait]
@@ -258,6 +275,10 @@ impl Delivery for Frame {
 
     fn redelivered(&self) -> bool {
         true
+    }
+
+    fn traceparent(&self) -> Option<&str> {
+        self.traceparent
     }
 
     async fn ack(self: Box<Self>) {

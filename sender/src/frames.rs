@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pabal_common::broker::{Delivery, FrameError, Member, QueueName, SendFrame};
-use pabal_common::domain::kind::Lane;
 use pabal_common::ledger::Hold;
 use pabal_provider::route::{NoRoute, Permit};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::calling::{self, Carried};
 use crate::desk::Desk;
@@ -30,8 +30,20 @@ enum End {
     Pause,
 }
 
-/// Carries one frame to its end. Whatever happens, the frame is acknowledged, given back or dead.
+/// Carries one frame to its end, in the trace it was published in. Whatever happens, the frame is
+/// acknowledged, given back or dead.
 pub(crate) async fn carry(
+    desk: Arc<Desk>,
+    queue: QueueName,
+    delivery: Box<dyn Delivery>,
+    shutdown: CancellationToken,
+) {
+    let span = delivery.span();
+    let ended = to_its_end(desk, queue, delivery, shutdown);
+    ended.instrument(span).await;
+}
+
+async fn to_its_end(
     desk: Arc<Desk>,
     queue: QueueName,
     delivery: Box<dyn Delivery>,
@@ -166,7 +178,7 @@ async fn note(
 /// Without a usable route a type's own queue gets its frame back and is paused; a message from the
 /// shared retry queue, or one of a queue whose other type still flows, waits in the ledger.
 async fn without_route(desk: &Desk, queue: QueueName, frame: &SendFrame, rest: &[Member]) -> End {
-    if let QueueName::Send(channel, Lane::Ordinary | Lane::Express) = queue
+    if let QueueName::Send(channel, _) = queue
         && !desk.routes.any_usable(channel.kinds())
     {
         return End::GiveBack;

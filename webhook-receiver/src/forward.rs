@@ -133,7 +133,8 @@ impl Ways {
             .relay
             .admit_to(QueueName::Report)
             .map_err(|wait| BrokerError::Unavailable(format!("not asked for another {wait:?}")))?;
-        let frames = ReportFrame::publications(reports);
+        let version = self.node.instance.frame_version();
+        let frames = ReportFrame::publications(reports, version);
         in_time(self.publish_wait, self.node.broker.publish(frames)).await
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::{BatchError, Batching, Group, Outcome, Reply, all_lost};
 use crate::telemetry::metric;
@@ -26,6 +27,8 @@ struct Batch<I, O, E> {
     items: Vec<I>,
     bytes: usize,
     replies: Vec<(usize, Reply<O, E>)>,
+    /// What its only caller is traced in.
+    span: Span,
 }
 
 impl<I, O, E, F, C> Committer<I, O, E, F>
@@ -65,8 +68,9 @@ where
             let batch = self.fill(first);
             metric::batch_size(self.batching.name, batch.items.len());
             let commit = Arc::clone(&self.commit);
-            let batching = self.batching;
-            self.under_way.spawn(batch.settle(batching, commit));
+            let (batching, span) = (self.batching, batch.span.clone());
+            let settled = batch.settle(batching, commit).instrument(span);
+            self.under_way.spawn(settled);
         }
         while !self.under_way.is_empty() {
             self.one_returned().await;
@@ -103,6 +107,7 @@ where
             items: Vec::new(),
             bytes: 0,
             replies: Vec::new(),
+            span: Span::none(),
         };
         batch.add(first);
         while let Ok(group) = self.intake.try_recv() {
@@ -125,6 +130,8 @@ where
 {
     fn add(&mut self, group: Group<I, O, E>) {
         drop(group.place);
+        let is_alone = self.replies.is_empty() || self.span == group.span;
+        self.span = if is_alone { group.span } else { Span::none() };
         self.replies.push((group.items.len(), group.reply));
         self.items.extend(group.items);
         self.bytes += group.bytes;

@@ -2,12 +2,16 @@
 //!
 //! Whatever waits is taken whenever a commit returns. There is no timer: a lone caller is served at
 //! once, and the busier it gets the larger the batches grow, up to a number of items and of bytes.
+//! The commit of a lone caller belongs to its trace; what several share belongs to none of theirs.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Span;
+
+use crate::telemetry::trace;
 
 mod committer;
 #[cfg(test)]
@@ -83,6 +87,8 @@ struct Group<I, O, E> {
     items: Vec<I>,
     bytes: usize,
     reply: Reply<O, E>,
+    /// What its caller is traced in.
+    span: Span,
     /// Its place in the waiting room, free again when a batch takes the group.
     place: OwnedSemaphorePermit,
 }
@@ -189,6 +195,7 @@ where
             items,
             bytes,
             reply,
+            span: trace::current(),
             place,
         };
         self.intake.send(group).ok()?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::*;
 
@@ -22,6 +23,8 @@ enum Trouble {
 struct Store {
     begun: AtomicUsize,
     commits: Mutex<Vec<Vec<u32>>>,
+    /// The trace each commit belonged to.
+    traces: Mutex<Vec<Option<Arc<str>>>>,
     gate: Semaphore,
 }
 
@@ -38,6 +41,7 @@ impl Store {
         Arc::new(Self {
             begun: AtomicUsize::new(0),
             commits: Mutex::default(),
+            traces: Mutex::default(),
             gate: Semaphore::new(permits),
         })
     }
@@ -45,6 +49,7 @@ impl Store {
     /// 13 is a bad row, 99 is trouble for everyone, 666 panics; the result is the number doubled.
     async fn commit(&self, items: Arc<[Item]>) -> Result<Vec<u32>, Trouble> {
         self.begun.fetch_add(1, SeqCst);
+        self.traces.lock().unwrap().push(trace::traceparent());
         self.gate.acquire().await.unwrap().forget();
         let numbers: Vec<_> = items.iter().map(|item| item.0).collect();
         assert!(!numbers.contains(&666), "a commit that panics");
@@ -338,4 +343,28 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn a_commit_belongs_to_the_trace_of_its_only_caller_and_to_none_of_several() {
+    let _traced = tracing::subscriber::set_default(trace::traced());
+    let store = Store::closed();
+    let bench = start(&store, BatchLimits::default());
+    let call = |number| {
+        let (span, batch) = (tracing::info_span!("request"), bench.batch.clone());
+        let trace = span.in_scope(trace::traceparent);
+        let submitted = async move { batch.submit((number, 1)).await };
+        (trace, tokio::spawn(submitted.instrument(span)))
+    };
+    let (trace, alone) = call(1);
+    store.began(1).await;
+    let (_, second) = call(2);
+    let (_, third) = call(3);
+    bench.waiting(2).await;
+    store.gate.add_permits(2);
+    for submitted in [alone, second, third] {
+        submitted.await.unwrap().unwrap();
+    }
+    assert!(trace.is_some());
+    assert_eq!(*store.traces.lock().unwrap(), [trace, None]);
 }

@@ -12,8 +12,55 @@ use crate::domain::id::{MessageId, SubmissionId};
 use crate::domain::kind::MessageType;
 use crate::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
 
-/// The frame version this program writes, and the newest it reads.
-pub const FRAME_VERSION: u32 = 1;
+/// The newest frame version that this program reads and writes.
+pub const FRAME_VERSION: u32 = FrameVersion::NEWEST.0;
+
+/// A version in which this program writes frames. One that has more to say than the one before is
+/// written by an arm of its own in `encode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrameVersion(u32);
+
+impl FrameVersion {
+    /// The oldest.
+    pub const OLDEST: Self = Self(1);
+    /// The newest.
+    pub const NEWEST: Self = Self(1);
+
+    /// The newest that can be read by whoever reads versions up to `newest_read`.
+    ///
+    /// # Errors
+    /// [`ReadersTooOld`] if this program writes none so old.
+    pub fn read_with(newest_read: u32) -> Result<Self, ReadersTooOld> {
+        if newest_read < Self::OLDEST.0 {
+            return Err(ReadersTooOld { newest_read });
+        }
+        Ok(Self(newest_read.min(Self::NEWEST.0)))
+    }
+
+    /// As if there were this one.
+    #[cfg(test)]
+    pub(crate) const fn pretended(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+/// What everybody reads.
+impl Default for FrameVersion {
+    fn default() -> Self {
+        Self::OLDEST
+    }
+}
+
+/// No frame can be written that they read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "frames are read up to version {newest_read} only, and written from version {} on",
+    FrameVersion::OLDEST.0
+)]
+pub struct ReadersTooOld {
+    /// The newest version that all of them read.
+    pub newest_read: u32,
+}
 
 /// The most ids in one frame.
 pub const FRAME_IDS: usize = 128;
@@ -66,11 +113,11 @@ struct WireSend {
 
 impl SendFrame {
     /// Encodes the frame.
-    pub fn encode(&self) -> Bytes {
+    pub fn encode(&self, version: FrameVersion) -> Bytes {
         let first = self.members.iter().all(|member| member.attempt == 0);
         let attempts = self.members.iter().map(|member| u32::from(member.attempt));
         let wire = WireSend {
-            version: FRAME_VERSION,
+            version: version.0,
             kind: u32::from(self.kind.number()),
             queued_at: self.queued_at.millis(),
             ids: self
@@ -124,6 +171,7 @@ impl SendFrame {
         kind: MessageType,
         queued_at: Timestamp,
         members: &[Member],
+        version: FrameVersion,
     ) -> Vec<super::Publication> {
         members
             .chunks(FRAME_IDS)
@@ -134,7 +182,7 @@ impl SendFrame {
                     queued_at,
                     members: chunk.to_vec(),
                 }
-                .encode(),
+                .encode(version),
             })
             .collect()
     }
@@ -177,10 +225,10 @@ struct WireReport {
 
 impl ReportFrame {
     /// Encodes the frame.
-    pub fn encode(&self) -> Bytes {
+    pub fn encode(&self, version: FrameVersion) -> Bytes {
         let reports = self.reports.iter().map(to_wire).collect();
         WireReports {
-            version: FRAME_VERSION,
+            version: version.0,
             reports,
         }
         .encode_to_vec()
@@ -203,7 +251,7 @@ impl ReportFrame {
     }
 
     /// The publications that bring `reports` to the report queue, [`FRAME_IDS`] at a time.
-    pub fn publications(reports: &[Report]) -> Vec<super::Publication> {
+    pub fn publications(reports: &[Report], version: FrameVersion) -> Vec<super::Publication> {
         reports
             .chunks(FRAME_IDS)
             .map(|chunk| super::Publication {
@@ -211,7 +259,7 @@ impl ReportFrame {
                 body: Self {
                     reports: chunk.to_vec(),
                 }
-                .encode(),
+                .encode(version),
             })
             .collect()
     }
@@ -254,8 +302,8 @@ fn from_wire(wire: WireReport) -> Result<Report, FrameError> {
 
 fn check_version(version: u32) -> Result<(), FrameError> {
     match version {
-        FRAME_VERSION => Ok(()),
         0 => Err(FrameError::Garbled("no version".into())),
+        1..=FRAME_VERSION => Ok(()),
         newer => Err(FrameError::Newer(newer)),
     }
 }
@@ -276,7 +324,7 @@ mod tests {
         fn a_send_frame_reads_back(ids in proptest::collection::vec((any::<u64>(), 0_u16..5), 1..129), at in 0_i64..4_000_000_000_000) {
             let members = ids.iter().map(|&(id, attempt)| Member { id: MessageId::from_number(id), attempt }).collect();
             let frame = SendFrame { kind: MessageType::Rcs, queued_at: Timestamp::from_millis(at), members };
-            prop_assert_eq!(SendFrame::decode(&frame.encode()), Ok(frame));
+            prop_assert_eq!(SendFrame::decode(&frame.encode(FrameVersion::NEWEST)), Ok(frame));
         }
 
         #[test]
@@ -301,20 +349,26 @@ mod tests {
         let frame = ReportFrame {
             reports: vec![report],
         };
-        assert_eq!(ReportFrame::decode(&frame.encode()), Ok(frame));
+        assert_eq!(
+            ReportFrame::decode(&frame.encode(FrameVersion::NEWEST)),
+            Ok(frame)
+        );
     }
 
     #[test]
     fn a_newer_frame_is_told_from_garbage() {
         let newer = WireSend {
-            version: 2,
+            version: FRAME_VERSION + 1,
             kind: 1,
             queued_at: 0,
             ids: vec![1],
             attempts: vec![],
         };
         let body = Bytes::from(newer.encode_to_vec());
-        assert_eq!(SendFrame::decode(&body), Err(FrameError::Newer(2)));
+        assert_eq!(
+            SendFrame::decode(&body),
+            Err(FrameError::Newer(FRAME_VERSION + 1))
+        );
     }
 
     #[test]
@@ -326,8 +380,18 @@ mod tests {
             })
             .collect();
         let queue = QueueName::of(MessageType::Sms, crate::domain::kind::Lane::Ordinary);
-        let frames =
-            SendFrame::publications(queue, MessageType::Sms, Timestamp::default(), &members);
+        let (at, version) = (Timestamp::default(), FrameVersion::NEWEST);
+        let frames = SendFrame::publications(queue, MessageType::Sms, at, &members, version);
         assert_eq!(frames.len(), 8);
+    }
+
+    #[test]
+    fn a_version_that_is_too_old_to_be_written_is_told() {
+        assert_eq!(FrameVersion::read_with(9), Ok(FrameVersion::NEWEST));
+        assert_eq!(FrameVersion::read_with(1), Ok(FrameVersion::OLDEST));
+        assert_eq!(
+            FrameVersion::read_with(0),
+            Err(ReadersTooOld { newest_read: 0 })
+        );
     }
 }

@@ -9,22 +9,27 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tracing::Span;
 
 use crate::domain::kind::{Channel, Lane, MessageType};
+use crate::telemetry::trace;
 
 mod embedded;
 mod frame;
 pub mod rabbit;
 
 pub use embedded::EmbeddedBroker;
-pub use frame::{FRAME_IDS, FRAME_VERSION, FrameError, Member, ReportFrame, SendFrame};
+pub use frame::{
+    FRAME_IDS, FRAME_VERSION, FrameError, FrameVersion, Member, ReadersTooOld, ReportFrame,
+    SendFrame,
+};
 
 /// A queue's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QueueName {
-    /// `send.<channel>.queue` and its express twin.
+    /// `send.<channel>.queue` and its twins, express and bulk.
     Send(Channel, Lane),
-    /// `send.retry.queue` and its express twin: due retries of every type.
+    /// `send.retry.queue` and its twins: due retries of every type.
     Retry(Lane),
     /// `report.queue`.
     Report,
@@ -51,18 +56,25 @@ impl QueueName {
         match self {
             Self::Send(Channel::Sms, Lane::Ordinary) => "send.sms.queue",
             Self::Send(Channel::Sms, Lane::Express) => "send.sms.queue.express",
+            Self::Send(Channel::Sms, Lane::Bulk) => "send.sms.queue.bulk",
             Self::Send(Channel::Lms, Lane::Ordinary) => "send.lms.queue",
             Self::Send(Channel::Lms, Lane::Express) => "send.lms.queue.express",
+            Self::Send(Channel::Lms, Lane::Bulk) => "send.lms.queue.bulk",
             Self::Send(Channel::Mms, Lane::Ordinary) => "send.mms.queue",
             Self::Send(Channel::Mms, Lane::Express) => "send.mms.queue.express",
+            Self::Send(Channel::Mms, Lane::Bulk) => "send.mms.queue.bulk",
             Self::Send(Channel::Kakao, Lane::Ordinary) => "send.kakao.queue",
             Self::Send(Channel::Kakao, Lane::Express) => "send.kakao.queue.express",
+            Self::Send(Channel::Kakao, Lane::Bulk) => "send.kakao.queue.bulk",
             Self::Send(Channel::Naver, Lane::Ordinary) => "send.naver.queue",
             Self::Send(Channel::Naver, Lane::Express) => "send.naver.queue.express",
+            Self::Send(Channel::Naver, Lane::Bulk) => "send.naver.queue.bulk",
             Self::Send(Channel::Rcs, Lane::Ordinary) => "send.rcs.queue",
             Self::Send(Channel::Rcs, Lane::Express) => "send.rcs.queue.express",
+            Self::Send(Channel::Rcs, Lane::Bulk) => "send.rcs.queue.bulk",
             Self::Retry(Lane::Ordinary) => "send.retry.queue",
             Self::Retry(Lane::Express) => "send.retry.queue.express",
+            Self::Retry(Lane::Bulk) => "send.retry.queue.bulk",
             Self::Report => "report.queue",
         }
     }
@@ -84,10 +96,16 @@ impl QueueName {
                     Channel::Naver => 5,
                     Channel::Rcs => 6,
                 };
-                place * 2 + express(lane)
+                match lane {
+                    Lane::Ordinary => place * 2,
+                    Lane::Express => place * 2 + 1,
+                    Lane::Bulk => 20 + place,
+                }
             }
-            Self::Retry(lane) => 100 + express(lane),
+            Self::Retry(Lane::Ordinary) => 100,
+            Self::Retry(Lane::Express) => 101,
             Self::Report => 102,
+            Self::Retry(Lane::Bulk) => 103,
         }
     }
 
@@ -102,13 +120,6 @@ impl QueueName {
             Self::Send(_, lane) | Self::Retry(lane) => lane,
             Self::Report => Lane::Ordinary,
         }
-    }
-}
-
-const fn express(lane: Lane) -> u8 {
-    match lane {
-        Lane::Ordinary => 0,
-        Lane::Express => 1,
     }
 }
 
@@ -227,6 +238,22 @@ pub trait Delivery: Send + Sync {
         None
     }
 
+    /// A span to handle the frame in, which goes on with the trace it was published in. It is for
+    /// traces alone; where none are exported it is no span.
+    fn span(&self) -> Span {
+        let span = tracing::info_span!(
+            target: trace::TRACES_ALONE,
+            parent: None,
+            "frame",
+            otel.kind = "consumer",
+            queue = self.queue().name(),
+        );
+        if let Some(traceparent) = self.traceparent() {
+            trace::go_on(&span, traceparent);
+        }
+        span
+    }
+
     /// Done with: it leaves the queue. If this is lost, the frame comes again.
     async fn ack(self: Box<Self>);
 
@@ -247,6 +274,19 @@ mod tests {
             assert_eq!(QueueName::parse(queue.name()), Some(queue));
             assert_eq!(QueueName::from_number(queue.number()), Some(queue));
         }
-        assert_eq!(QueueName::all().count(), 15);
+        assert_eq!(QueueName::all().count(), 22);
+    }
+
+    #[test]
+    fn a_queue_that_lies_in_ledgers_keeps_its_number() {
+        let numbers = |lane| Channel::ALL.map(|channel| QueueName::Send(channel, lane).number());
+        assert_eq!(numbers(Lane::Ordinary), [2, 4, 6, 8, 10, 12]);
+        assert_eq!(numbers(Lane::Express), [3, 5, 7, 9, 11, 13]);
+        assert_eq!(numbers(Lane::Bulk), [21, 22, 23, 24, 25, 26]);
+        let retries = Lane::ALL.map(|lane| QueueName::Retry(lane).number());
+        assert_eq!(
+            (retries, QueueName::Report.number()),
+            ([100, 101, 103], 102)
+        );
     }
 }

@@ -193,7 +193,7 @@ impl Purpose {
     }
 }
 
-/// Which of the twin queues carries a message; decided at acceptance, kept on retry.
+/// Which of a type's queues carries a message; decided at acceptance, kept on retry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// The queue most messages take.
@@ -201,11 +201,13 @@ pub enum Lane {
     Ordinary,
     /// The `.express` twin, for AUTH messages within the partner's share.
     Express,
+    /// The `.bulk` twin, for what a partner sends beyond its fair share of the ordinary lane.
+    Bulk,
 }
 
 impl Lane {
-    /// Both lanes.
-    pub const ALL: [Self; 2] = [Self::Ordinary, Self::Express];
+    /// Every lane.
+    pub const ALL: [Self; 3] = [Self::Ordinary, Self::Express, Self::Bulk];
 }
 
 #[cfg(test)]

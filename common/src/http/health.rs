@@ -14,10 +14,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use crate::broker::QueueName;
+
 /// Whether this process can do its work, part by part. Clones share the same parts.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     parts: Arc<Mutex<BTreeMap<&'static str, State>>>,
+    refusing: Arc<Mutex<Vec<QueueName>>>,
     shutdown: CancellationToken,
 }
 
@@ -46,8 +49,15 @@ impl Readiness {
     pub fn new(shutdown: CancellationToken) -> Self {
         Self {
             parts: Arc::default(),
+            refusing: Arc::default(),
             shutdown,
         }
+    }
+
+    /// Notes which queues take no frames. One of them does not make the process unready: what goes
+    /// to the others is served.
+    pub fn note_refusing(&self, queues: Vec<QueueName>) {
+        *lock(&self.refusing) = queues;
     }
 
     /// Declares a part, which is not ready until it says so. Asking for a known name gives the
@@ -75,12 +85,17 @@ impl Readiness {
         ReadinessReport {
             ready: not_ready.is_empty(),
             not_ready,
+            refusing_queues: lock(&self.refusing).iter().map(|one| one.name()).collect(),
         }
     }
 
     fn parts(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.parts)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One part's say in the readiness of its process.
@@ -129,6 +144,10 @@ pub struct ReadinessReport {
     pub ready: bool,
     /// The parts that do not work, each with its reason.
     pub not_ready: BTreeMap<&'static str, String>,
+    /// The queues that take no frames: new messages for them are refused (E101), all others go on.
+    /// They do not make the process unready.
+    #[schema(example = json!(["send.rcs.queue"]))]
+    pub refusing_queues: Vec<&'static str>,
 }
 
 /// `GET /healthz`: 200 while the process lives.
@@ -136,7 +155,8 @@ pub fn healthz() -> Router {
     Router::new().route("/healthz", get(async || "ok\n"))
 }
 
-/// `GET /readyz`: 200, or 503 with the parts that are not ready.
+/// `GET /readyz`: 200, or 503 with the parts that are not ready; either way with the queues that take
+/// nothing.
 pub fn readyz(readiness: Readiness) -> Router {
     Router::new().route(
         "/readyz",
@@ -185,6 +205,19 @@ mod tests {
         assert!(readiness.report().ready);
         shutdown.cancel();
         assert!(!readiness.report().ready);
+    }
+
+    #[test]
+    fn a_queue_that_takes_no_frames_is_named_and_leaves_the_process_ready() {
+        let readiness = Readiness::new(CancellationToken::new());
+        readiness.note_refusing(vec![QueueName::Report]);
+        let report = readiness.report();
+        assert_eq!(
+            (report.ready, report.refusing_queues),
+            (true, vec!["report.queue"])
+        );
+        readiness.note_refusing(Vec::new());
+        assert!(readiness.report().refusing_queues.is_empty());
     }
 
     #[test]

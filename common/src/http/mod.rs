@@ -1,10 +1,12 @@
-//! The HTTP side of every service: server, request context, bodies, error answers, health.
+//! The HTTP side of every service: server, request context, bodies, error answers, health,
+//! and how the API is described.
 //!
 //! A service builds a plain [`axum::Router`] whose handlers fail with [`ApiError`]; whoever serves
 //! it passes the whole through [`finish`] and [`serve`].
 
 pub mod answer;
 pub mod body;
+pub mod description;
 pub mod error;
 mod explain;
 mod fault;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::health::{self, Readiness};
 use super::*;
+use crate::broker::QueueName;
 use crate::domain::code::ErrorReason;
 use crate::domain::id::MessageId;
 
@@ -565,7 +566,7 @@ async fn one_connection_more_than_allowed_waits_for_another_to_end() {
 async fn health_readiness_and_metrics_are_answered() {
     let shutdown = CancellationToken::new();
     let readiness = Readiness::new(shutdown.clone());
-    let ledger = readiness.part("ledger");
+    let (ledger, refusing) = (readiness.part("ledger"), readiness.clone());
     let router = health::healthz()
         .merge(health::readyz(readiness))
         .merge(health::metrics(crate::telemetry::prometheus()));
@@ -576,7 +577,16 @@ async fn health_readiness_and_metrics_are_answered() {
     assert_eq!(answer.status, 503);
     assert_eq!(answer.json()["notReady"]["ledger"], "starting");
     ledger.ready();
-    assert_eq!(server.ask(&get_path("/readyz")).await.status, 200);
+    let answer = server.ask(&get_path("/readyz")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["refusingQueues"], serde_json::json!([]));
+    refusing.note_refusing(vec![QueueName::Report]);
+    let answer = server.ask(&get_path("/readyz")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.json()["refusingQueues"],
+        serde_json::json!(["report.queue"])
+    );
     shutdown.cancel();
     assert_eq!(server.ask(&get_path("/readyz")).await.status, 503);
 

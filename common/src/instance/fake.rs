@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Instance, LeaseConfig};
 use crate::broker::{
-    Broker, BrokerError, Delivery, FRAME_VERSION, Publication, QueueName, Subscription,
+    Broker, BrokerError, Delivery, FRAME_VERSION, FrameVersion, Publication, QueueName,
+    Subscription,
 };
 use crate::clock::{ManualClock, Timestamp};
 use crate::domain::id::InstanceId;
@@ -18,6 +19,7 @@ use crate::http::health::Readiness;
 use crate::ledger::{
     Heartbeat, Instances, Joined, LedgerError, LiveInstance, QueueTaken, SharedHealth,
 };
+use crate::telemetry::trace::traceparent;
 
 /// The id the fake ledger gives.
 pub(crate) const ME: InstanceId = InstanceId::from_number(7);
@@ -65,6 +67,7 @@ pub(crate) struct FakeLedger {
     pub(crate) others: Mutex<Vec<LiveInstance>>,
     pub(crate) health: Mutex<Vec<SharedHealth>>,
     pub(crate) told: Mutex<(Vec<QueueTaken>, Vec<SharedHealth>)>,
+    pub(crate) frame_version: Mutex<Option<FrameVersion>>,
 }
 
 impl FakeLedger {
@@ -122,6 +125,10 @@ impl Instances for FakeLedger {
         })
     }
 
+    fn set_frame_version(&self, version: FrameVersion) {
+        *self.frame_version.lock().unwrap() = Some(version);
+    }
+
     async fn leave(&self, _me: InstanceId) -> Result<(), LedgerError> {
         self.left.store(true, SeqCst);
         self.answer()
@@ -144,6 +151,8 @@ pub(crate) struct FakeBroker {
     /// How many calls of publish have begun.
     pub(crate) begun: AtomicU64,
     pub(crate) published: Mutex<Vec<Publication>>,
+    /// The trace each call of publish belonged to.
+    pub(crate) traces: Mutex<Vec<Option<Arc<str>>>>,
     /// A queue that takes no frames.
     pub(crate) refusing: Mutex<Option<QueueName>>,
 }
@@ -156,6 +165,7 @@ impl Default for FakeBroker {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             begun: AtomicU64::new(0),
             published: Mutex::default(),
+            traces: Mutex::default(),
             refusing: Mutex::default(),
         }
     }
@@ -174,6 +184,7 @@ impl FakeBroker {
 impl Broker for FakeBroker {
     async fn publish(&self, frames: Vec<Publication>) -> Result<(), BrokerError> {
         self.begun.fetch_add(1, SeqCst);
+        self.traces.lock().unwrap().push(traceparent());
         self.gate.acquire().await.unwrap().forget();
         self.answer()?;
         let refusing = *self.refusing.lock().unwrap();
@@ -204,7 +215,7 @@ impl Broker for FakeBroker {
     }
 
     async fn ready(&self, _queue: QueueName) -> Result<u64, BrokerError> {
-        unreachable!("no one asks")
+        Ok(0)
     }
 
     async fn dead_frames(&self, _limit: usize) -> Result<Vec<Box<dyn Delivery>>, BrokerError> {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{BrokerError, FRAME_VERSION, QueueName, SharedBroker};
+use crate::broker::{
+    BrokerError, FRAME_VERSION, FrameVersion, QueueName, ReadersTooOld, SharedBroker,
+};
 use crate::clock::{Clock, Timestamp, boot_time};
 use crate::deadline::in_time;
 use crate::domain::id::{Ids, InstanceId};
@@ -48,6 +50,9 @@ pub enum JoinError {
         /// The counter found.
         found: u64,
     },
+    /// A live process reads no frame that this one writes. Join again when it has stopped.
+    #[error("a process that is alive is too old to run beside this one: {0}")]
+    Frames(#[from] ReadersTooOld),
     /// The lease was lost before it could be used.
     #[error("{}", LeaseLost::TakenForDead)]
     TakenForDead,
@@ -101,6 +106,7 @@ struct Known {
     lease: Lease,
     counter: u64,
     live: Vec<LiveInstance>,
+    frame_version: FrameVersion,
     health: Vec<SharedHealth>,
 }
 
@@ -141,6 +147,7 @@ impl Instance {
                 lease: Lease::new(config, sent),
                 counter: joined.counter,
                 live: vec![myself],
+                frame_version: FrameVersion::default(),
                 health: Vec::new(),
             }),
             taken: Mutex::default(),
@@ -153,6 +160,11 @@ impl Instance {
             return Err(LeaseLost::WentBack { seen, found }.into());
         }
         instance.beat().await?;
+        let readable = instance.known().newest_read_by_all();
+        if let Err(error) = readable {
+            instance.give_up_lease().await;
+            return Err(error.into());
+        }
         tracing::info!(instance = %instance.id, node = joined.node, role, "joined the ledger");
         Ok(instance)
     }
@@ -195,11 +207,9 @@ impl Instance {
         self.known().live.iter().filter(runs).count()
     }
 
-    /// The newest frame version that every live process reads.
-    pub fn frame_version(&self) -> u32 {
-        let known = self.known();
-        let versions = known.live.iter().map(|live| live.frame_version);
-        versions.fold(FRAME_VERSION, u32::min)
+    /// The version in which frames are written: the newest that every live process reads.
+    pub fn frame_version(&self) -> FrameVersion {
+        self.known().frame_version
     }
 
     /// Notes that a frame queued at `queued_at` was taken from a queue; the next heartbeat tells
@@ -293,7 +303,9 @@ impl Instance {
         match heartbeat {
             Ok(heartbeat) => {
                 self.renewals.ready();
-                self.known().learn(heartbeat, sent, boot_time())
+                self.known().learn(heartbeat, sent, boot_time())?;
+                self.agree_on_frames();
+                Ok(())
             }
             Err(error) => {
                 self.renewals.not_ready(error.to_string());
@@ -301,6 +313,19 @@ impl Instance {
                 tracing::warn!(%error, remaining_ms, "the lease was not renewed");
                 Ok(())
             }
+        }
+    }
+
+    /// From now on frames are written as everybody who lives reads them. If there is no such
+    /// version, what was agreed last stays: whoever cannot read a frame leaves it to others.
+    fn agree_on_frames(&self) {
+        let mut known = self.known();
+        match known.newest_read_by_all() {
+            Ok(version) => {
+                known.frame_version = version;
+                self.ledger.set_frame_version(version);
+            }
+            Err(error) => tracing::error!(%error, "a process that is alive has to be stopped"),
         }
     }
 
@@ -324,6 +349,11 @@ impl Instance {
 }
 
 impl Known {
+    fn newest_read_by_all(&self) -> Result<FrameVersion, ReadersTooOld> {
+        let versions = self.live.iter().map(|live| live.frame_version);
+        FrameVersion::read_with(versions.fold(FRAME_VERSION, u32::min))
+    }
+
     /// Takes in an answered heartbeat, and ends the lease if it says so.
     fn learn(
         &mut self,

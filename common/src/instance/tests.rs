@@ -50,10 +50,31 @@ async fn frames_are_written_so_that_the_oldest_reader_can_read_them() {
     let (ledger, broker) = fakes();
     *ledger.others.lock().unwrap() = vec![other(1, "sender", 9)];
     let instance = join(&ledger, &broker, quick()).await.unwrap();
-    assert_eq!(instance.frame_version(), FRAME_VERSION);
-    *ledger.others.lock().unwrap() = vec![other(1, "sender", 9), other(2, "sender", 0)];
+    let agreed = || {
+        (
+            instance.frame_version(),
+            *ledger.frame_version.lock().unwrap(),
+        )
+    };
+    assert_eq!(agreed(), (FrameVersion::NEWEST, Some(FrameVersion::NEWEST)));
+    // As if it had been agreed with processes that are newer.
+    instance.known().frame_version = FrameVersion::pretended(7);
+    *ledger.others.lock().unwrap() = vec![other(1, "sender", 9), other(2, "sender", 1)];
     assert_eq!(instance.beat().await, Ok(()));
-    assert_eq!(instance.frame_version(), 0);
+    assert_eq!(agreed(), (FrameVersion::OLDEST, Some(FrameVersion::OLDEST)));
+}
+
+#[tokio::test]
+async fn beside_a_process_that_reads_no_frame_of_ours_nobody_joins() {
+    let (ledger, broker) = fakes();
+    *ledger.others.lock().unwrap() = vec![other(1, "sender", 0)];
+    let error = join(&ledger, &broker, quick()).await.unwrap_err();
+    assert!(matches!(
+        error,
+        JoinError::Frames(ReadersTooOld { newest_read: 0 })
+    ));
+    assert!(ledger.left.load(SeqCst), "and no lease is left behind");
+    assert_eq!(*ledger.frame_version.lock().unwrap(), None);
 }
 
 #[tokio::test]

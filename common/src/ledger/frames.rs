@@ -1,13 +1,30 @@
 //! Outbox rows: how the frames of a dispatch are stored.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::{Dispatch, LedgerError};
-use crate::broker::{Member, Publication, QueueName, SendFrame};
+use crate::broker::{FrameVersion, Member, Publication, QueueName, SendFrame};
 use crate::clock::Timestamp;
 use crate::domain::id::OutboxId;
 use crate::domain::kind::MessageType;
+
+/// The version in which this process writes frames; what everybody reads until it is told another.
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AgreedVersion(Arc<Mutex<FrameVersion>>);
+
+impl AgreedVersion {
+    pub(super) fn get(&self) -> FrameVersion {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, version: FrameVersion) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = version;
+    }
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Stored {
@@ -60,6 +77,7 @@ pub(super) fn read(outbox: OutboxId, frames: &[u8]) -> Result<Dispatch, LedgerEr
 pub(super) fn send_frames(
     members: impl IntoIterator<Item = (QueueName, MessageType, Member)>,
     queued_at: Timestamp,
+    version: FrameVersion,
 ) -> Vec<Publication> {
     let mut groups: Vec<(QueueName, MessageType, Vec<Member>)> = Vec::new();
     for (queue, kind, member) in members {
@@ -73,6 +91,8 @@ pub(super) fn send_frames(
     }
     groups
         .into_iter()
-        .flat_map(|(queue, kind, group)| SendFrame::publications(queue, kind, queued_at, &group))
+        .flat_map(|(queue, kind, group)| {
+            SendFrame::publications(queue, kind, queued_at, &group, version)
+        })
         .collect()
 }

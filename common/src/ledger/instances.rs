@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::LedgerError;
-use crate::broker::QueueName;
+use crate::broker::{FrameVersion, QueueName};
 use crate::clock::{Clock, Timestamp};
 use crate::domain::id::{Ids, InstanceId, NODES};
 use crate::domain::kind::MessageType;
@@ -114,6 +114,9 @@ pub trait Instances: Send + Sync {
         taken: &[QueueTaken],
         health: &[SharedHealth],
     ) -> Result<Heartbeat, LedgerError>;
+
+    /// From now on the frames of this process are written in `version`: everybody who lives reads it.
+    fn set_frame_version(&self, version: FrameVersion);
 
     /// Leaves: what it still owns is free for others at once.
     ///

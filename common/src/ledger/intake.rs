@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{Dispatch, LedgerError, frames};
-use crate::broker::{Member, Publication, QueueName};
+use crate::broker::{FrameVersion, Member, Publication, QueueName};
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, OutboxId, PartnerId};
 use crate::domain::message::NewMessage;
@@ -123,7 +123,11 @@ pub(super) fn accepted_at(messages: &[NewMessage]) -> Timestamp {
 }
 
 /// The frames of those that were kept.
-pub(super) fn kept_frames(messages: &[NewMessage], outcomes: &[Accepted]) -> Vec<Publication> {
+pub(super) fn kept_frames(
+    messages: &[NewMessage],
+    outcomes: &[Accepted],
+    version: FrameVersion,
+) -> Vec<Publication> {
     let kept = messages
         .iter()
         .zip(outcomes)
@@ -136,7 +140,7 @@ pub(super) fn kept_frames(messages: &[NewMessage], outcomes: &[Accepted]) -> Vec
             let queue = QueueName::of(message.kind, message.lane);
             (queue, message.kind, member)
         });
-    frames::send_frames(kept, accepted_at(messages))
+    frames::send_frames(kept, accepted_at(messages), version)
 }
 
 /// How many messages there are per partner, day in Korea and number of the type.

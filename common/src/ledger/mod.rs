@@ -48,7 +48,7 @@ pub use queries::{
     BookDifference, DailyRow, EventRow, MessageView, Queries, StatsQuery, StatsRow, Totals,
 };
 pub use reports::{Applied, ApplyOutcome, ParkedReport, Reports};
-pub use submissions::{Claim, ClaimedCall, ClaimedMessage, Held, Hold, Settlement, Submissions};
+pub use submissions::{Claim, ClaimedCall, ClaimedMessage, Hold, Settlement, Submissions};
 pub use upkeep::{Overdue, Upkeep, Watched, WatchedStatus};
 pub use webhooks::{DeliveryResult, DueWebhook, Endpoint, Webhooks};
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sqlx::FromRow;
 
 use super::LedgerError;
-use crate::broker::ReportFrame;
+use crate::broker::{FrameVersion, ReportFrame};
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, WebhookId};
 use crate::domain::report::Report;
@@ -78,11 +78,11 @@ impl ParkedRow {
 }
 
 /// A report as it is parked: a frame of one.
-pub(super) fn to_park(report: &Report) -> Vec<u8> {
+pub(super) fn to_park(report: &Report, version: FrameVersion) -> Vec<u8> {
     let frame = ReportFrame {
         reports: vec![report.clone()],
     };
-    frame.encode().to_vec()
+    frame.encode(version).to_vec()
 }
 
 /// The reporter's room.

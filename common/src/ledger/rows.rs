@@ -53,14 +53,15 @@ pub(super) const fn lane_number(lane: Lane) -> i64 {
     match lane {
         Lane::Ordinary => 0,
         Lane::Express => 1,
+        Lane::Bulk => 2,
     }
 }
 
 pub(super) const fn lane_from(number: i64) -> Lane {
-    if number == 1 {
-        Lane::Express
-    } else {
-        Lane::Ordinary
+    match number {
+        1 => Lane::Express,
+        2 => Lane::Bulk,
+        _ => Lane::Ordinary,
     }
 }
 

@@ -81,17 +81,6 @@ impl Hold {
     }
 }
 
-/// A call that a process holds according to the ledger, for one of its messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The message.
-    pub id: MessageId,
-    /// The call.
-    pub submission: SubmissionId,
-    /// The vendor account of the call.
-    pub account: VendorAccount,
-}
-
 /// What a claim got.
 #[derive(Clone, Debug, Default)]
 pub struct ClaimedCall {
@@ -192,16 +181,4 @@ pub trait Submissions: Send + Sync {
         settlements: &[Settlement],
         retire: &[OutboxId],
     ) -> Result<Option<Dispatch>, LedgerError>;
-
-    /// Calls this process holds according to the ledger, claimed before `before`, in order of
-    /// message: compared with what it really has in hand.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
-    async fn submitting(
-        &self,
-        me: InstanceId,
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Held>, LedgerError>;
 }

@@ -35,9 +35,9 @@ const NOT_SETTINGS: &[&str] = &[
     "PABAL_SIMULATOR_CALLBACK_SECRET",
 ];
 
-/// What the variables begin with that tell the tests where their servers are; a shell that ran the
-/// tests may still have them.
-const OF_TESTS: &str = "PABAL_TEST_";
+/// What the variables begin with that tell tests and trials where their servers are, or how to start
+/// them; a shell that ran them may still have them.
+const OF_TRIALS: [&str; 2] = ["PABAL_TEST_", "PABAL_BACKENDS"];
 
 pub(super) const LEDGER_URL: &str = "ledger.url";
 pub(super) const LEDGER_PASSWORD_FILE: &str = "ledger.password_file";
@@ -212,7 +212,10 @@ pub const SETTINGS: &[Setting] = &[
 pub fn environment(
     all: impl Iterator<Item = (String, String)>,
 ) -> impl Iterator<Item = (String, String)> {
-    all.filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()) && !name.starts_with(OF_TESTS))
+    let is_none = |name: &str| {
+        NOT_SETTINGS.contains(&name) || OF_TRIALS.iter().any(|words| name.starts_with(words))
+    };
+    all.filter(move |(name, _)| !is_none(name))
 }
 
 /// Reads the configuration of a process that runs the service whose settings these are; what
@@ -372,11 +375,15 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_tells_the_tests_where_a_server_is_is_no_wrong_setting() {
+    fn a_variable_that_tells_tests_where_a_server_is_is_no_wrong_setting() {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let of_tests = ("PABAL_TEST_LEDGER_URL", "mysql://root@127.0.0.1:3306/");
+        let of_trials = [
+            ("PABAL_TEST_LEDGER_URL", "mysql://root@127.0.0.1:3306/"),
+            ("PABAL_BACKENDS", "own"),
+            ("PABAL_BACKENDS_BUFFER_POOL", "1G"),
+        ];
         let wrong = ("PABAL_LEDGER_ULR", "mysql://root@127.0.0.1:3306/");
-        assert!(load_service(&[], None, [of_tests].map(owned).into_iter(), &[]).is_ok());
+        assert!(load_service(&[], None, of_trials.map(owned).into_iter(), &[]).is_ok());
         assert!(load_service(&[], None, [wrong].map(owned).into_iter(), &[]).is_err());
     }
 

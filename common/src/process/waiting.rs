@@ -42,7 +42,7 @@ impl MayPass for JoinError {
         match self {
             Self::Ledger(error) => error.may_pass(),
             Self::Broker(error) => error.may_pass(),
-            Self::TakenForDead => Some(self.to_string()),
+            Self::Frames(_) | Self::TakenForDead => Some(self.to_string()),
             Self::LedgerWentBack { .. } => None,
         }
     }

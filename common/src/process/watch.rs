@@ -85,9 +85,83 @@ impl Watch {
             Ok(()) => self.broker.ready(),
             Err(_) => self.broker.not_ready("the circuit breaker is open"),
         }
+        node.readiness.note_refusing(node.relay.refusing());
         match node.instance.alive() {
             true => self.lease.ready(),
             false => self.lease.not_ready("not renewed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::breaker::BreakerRules;
+    use crate::broker::Publication;
+    use crate::clock::SystemClock;
+    use crate::crypto::Keyring;
+    use crate::domain::id::OutboxId;
+    use crate::http::health::Readiness;
+    use crate::instance::LeaseConfig;
+    use crate::instance::fake::FakeBroker;
+    use crate::ledger::Dispatch;
+    use crate::ledger::sqlite::SqliteLedger;
+    use crate::node::Ports;
+    use crate::quota::LocalQuota;
+    use crate::relay::RelayConfig;
+
+    /// A process that leaves a queue alone after its first refusal, and tries it again at once.
+    async fn node(folder: &tempfile::TempDir, broker: &Arc<FakeBroker>) -> Node {
+        let clock = Arc::new(SystemClock);
+        let ledger = SqliteLedger::open(&folder.path().join("ledger"), clock.clone()).await;
+        let ports = Ports {
+            ledger: Arc::new(ledger.unwrap()),
+            broker: broker.clone(),
+            quota: Arc::new(LocalQuota::new()),
+            clock,
+            keyring: Arc::new(Keyring::generate()),
+        };
+        let relay = RelayConfig {
+            breaker: BreakerRules {
+                failures: 1,
+                pause: Duration::ZERO,
+                longest_pause: Duration::ZERO,
+                ..BreakerRules::default()
+            },
+            ..RelayConfig::default()
+        };
+        let readiness = Readiness::new(CancellationToken::new());
+        let lease = LeaseConfig::exclusive();
+        let joined = Node::join(ports, RECEIVER, lease, relay, readiness);
+        joined.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_takes_no_frames_is_named_until_it_does_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Arc::new(FakeBroker::default());
+        let node = node(&folder, &broker).await;
+        let mut watch = Watch::new(node.clone());
+        let dispatch = || Dispatch {
+            outbox: OutboxId::from_number(1),
+            frames: vec![Publication {
+                queue: QueueName::Report,
+                body: "frame".into(),
+            }],
+        };
+
+        *broker.refusing.lock().unwrap() = Some(QueueName::Report);
+        assert!(!node.relay.publish(dispatch()).await);
+        watch.round().await;
+        let report = node.readiness.report();
+        assert_eq!(report.refusing_queues, ["report.queue"]);
+        assert!(report.ready, "{report:?}");
+
+        *broker.refusing.lock().unwrap() = None;
+        assert!(node.relay.publish(dispatch()).await);
+        watch.round().await;
+        assert!(node.readiness.report().refusing_queues.is_empty());
     }
 }

@@ -19,6 +19,8 @@ pub enum Meter {
     Messages,
     /// AUTH messages on the express lane.
     Express,
+    /// Messages on the ordinary lane.
+    Fair,
 }
 
 /// The answer to a request for room.

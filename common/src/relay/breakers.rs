@@ -91,6 +91,13 @@ impl Breakers {
         breaker.map_or(Ok(()), |breaker| breaker.clone().admit(now))
     }
 
+    /// The queues that are left alone, or tried.
+    pub(super) fn refusing(&self, now: Duration) -> Vec<QueueName> {
+        let open = |(_, breaker): &(&QueueName, &Breaker)| breaker.broken_for(now).is_some();
+        let open = self.queues.iter().filter(open);
+        open.map(|(queue, _)| *queue).collect()
+    }
+
     /// Notes how publishing to `queue`, begun at `begun`, ended.
     pub(super) fn note(
         &mut self,
@@ -199,11 +206,13 @@ mod tests {
             );
         }
         assert!(breakers.admits(RCS, at(1)).is_ok());
+        assert_eq!(breakers.refusing(at(1)), []);
         let turned = breakers.note(RCS, &refused(), at(0), at(1));
         assert_eq!((turned.queue, turned.broker), (Some(Turn::Opened), None));
         assert!(breakers.admits(RCS, at(1)).is_err());
         assert!(!breakers.try_queue(RCS, at(1)));
         assert!(breakers.try_queue(SMS, at(1)));
+        assert_eq!(breakers.refusing(at(1)), [RCS]);
         for _ in 0..20 {
             breakers.note(RCS, &refused(), at(0), at(1));
         }
@@ -220,8 +229,14 @@ mod tests {
         assert!(breakers.try_queue(RCS, at(1_000)));
         assert!(breakers.admits(RCS, at(1_000)).is_err(), "one at a time");
         assert!(!breakers.try_queue(RCS, at(1_000)));
+        assert_eq!(
+            breakers.refusing(at(1_000)),
+            [RCS],
+            "until it has taken one"
+        );
         let turned = breakers.note(RCS, &Ending::Confirmed, at(1_000), at(1_001));
         assert_eq!(turned.queue, Some(Turn::Closed));
+        assert_eq!(breakers.refusing(at(1_001)), []);
         assert!(breakers.try_queue(RCS, at(1_001)) && breakers.try_queue(RCS, at(1_001)));
     }
 

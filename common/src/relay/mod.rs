@@ -138,6 +138,11 @@ impl Relay {
         admitted.map_err(|Open { retry_after }| retry_after)
     }
 
+    /// The queues that take no frames: they are not asked, or tried with one at a time.
+    pub fn refusing(&self) -> Vec<QueueName> {
+        self.breakers().refusing(boot_time())
+    }
+
     /// Confirmed rows, at most 1,000, to be retired by the caller's next commit. Give them back
     /// with [`retire_failed`](Self::retire_failed) if that fails; rows that are lost here are
     /// published once more and retired then.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::Relay;
 use crate::ledger::Dispatch;
+use crate::telemetry::trace;
 
 /// Publishes in tasks of its own, so many at once; what comes beyond is left to the relay's sweep.
 /// Clones share the bound.
@@ -41,9 +43,10 @@ impl Publisher {
             return;
         };
         let relay = Arc::clone(&self.relay);
-        self.tracker.spawn(async move {
+        let published = async move {
             tokio::join!(relay.publish(dispatch), also);
             drop(room);
-        });
+        };
+        self.tracker.spawn(published.instrument(trace::current()));
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::kind::{Lane, MessageType};
 use crate::domain::report::Report;
 use crate::instance::LeaseConfig;
 use crate::instance::fake::{FakeBroker, FakeLedger, ME, clock, join, other};
+use crate::telemetry::trace;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const DEAD: InstanceId = InstanceId::from_number(1);
@@ -559,4 +560,25 @@ async fn whether_the_broker_is_back_does_not_depend_on_the_queue_of_the_oldest_r
     until(|| bench.published() == [2]).await;
     assert!(bench.relay.admit().is_ok());
     run.abort();
+}
+
+#[tokio::test]
+async fn what_is_published_beside_the_work_goes_on_with_its_trace_and_what_is_swept_with_none() {
+    let _traced = tracing::subscriber::set_default(trace::traced());
+    let bench = bench().await;
+    let publisher = Publisher::new(Arc::clone(&bench.relay), 2, TaskTracker::new());
+    let (row, _left) = (bench.write(1), bench.write(2));
+    let request = tracing::info_span!("request");
+    let trace = request.in_scope(|| {
+        publisher.publish(Some(row));
+        trace::traceparent()
+    });
+    until(|| bench.published() == [1]).await;
+    bench.clock.advance(Duration::from_secs(60));
+    let relay = Arc::clone(&bench.relay);
+    let run = request.in_scope(|| tokio::spawn(relay.run(CancellationToken::new())));
+    until(|| bench.published() == [1, 2]).await;
+    run.abort();
+    assert!(trace.is_some());
+    assert_eq!(*bench.broker.traces.lock().unwrap(), [trace, None]);
 }

@@ -13,12 +13,12 @@ use tracing::Subscriber;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 mod export;
 pub mod metric;
 mod prometheus;
+pub(crate) mod trace;
 
 pub use prometheus::prometheus;
 
@@ -111,9 +111,9 @@ pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
 }
 
 /// What goes before every filter. The broker's driver calls an error whatever ends a channel or a
-/// connection, also what is expected; what matters of it our own lines say. A filter that names it
-/// hears it again.
-const QUIET: &str = "lapin=off";
+/// connection, also what is expected; what matters of it our own lines say. Spans for traces alone
+/// are [no matter of logs](trace::TRACES_ALONE). A filter that names either hears it again.
+const QUIET: &str = "lapin=off,pabal::trace=off";
 
 fn read_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder()
@@ -131,9 +131,10 @@ fn read_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
 pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
     let terminal = std::io::stderr().is_terminal();
     let (subscriber, guard) = subscriber(config, terminal, std::io::stderr)?;
-    subscriber
-        .try_init()
-        .map_err(|_| TelemetryError::SetTwice)?;
+    // What is said by the `log` crate is not taken in: its users ask whether a level is logged, as the
+    // database drivers do after each statement, and a filter's answer to a question that no line
+    // follows is taken for the next line's or span's, which is lost.
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::SetTwice)?;
     prometheus();
     Ok(guard)
 }
@@ -168,18 +169,19 @@ where
         .as_deref()
         .map(|endpoint| export::tracer_provider(endpoint, &config.service))
         .transpose()?;
-    let spans = traces.as_ref().map(|traces| {
+    // A list, and not a layer that may be none: beside one that is none, what no filter wants is
+    // made all the same.
+    let mut layers = vec![logs.with_filter(filter).boxed()];
+    layers.extend(traces.as_ref().map(|traces| {
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer("pabal"))
             // The exporter's own HTTP client traces too; following it would never end.
             .with_filter(filter_fn(|span| {
                 span.target().starts_with("pabal") && *span.level() <= tracing::Level::INFO
             }))
-    });
-
-    let subscriber = tracing_subscriber::registry()
-        .with(logs.with_filter(filter))
-        .with(spans);
+            .boxed()
+    }));
+    let subscriber = tracing_subscriber::registry().with(layers);
     Ok((subscriber, TelemetryGuard { traces }))
 }
 
@@ -262,6 +264,38 @@ mod tests {
         };
         assert_eq!(logged("info"), "");
         assert!(logged("info,lapin=error").contains("closed"));
+    }
+
+    #[test]
+    fn spans_for_traces_alone_are_made_only_where_traces_are_exported() {
+        let frame = tracing::subscriber::with_default(trace::traced(), || {
+            let span = tracing::info_span!(target: trace::TRACES_ALONE, "frame");
+            span.metadata().unwrap()
+        });
+        let is_made = |endpoint: Option<&str>| {
+            let config = TelemetryConfig {
+                otlp_endpoint: endpoint.map(ToOwned::to_owned),
+                ..config("trace")
+            };
+            let (subscriber, _guard) = subscriber(&config, false, io::sink).unwrap();
+            !subscriber.register_callsite(frame).is_never()
+        };
+        assert!(!is_made(None));
+        assert!(is_made(Some("http://127.0.0.1:9")));
+    }
+
+    #[test]
+    fn a_span_that_is_exported_has_a_trace_that_goes_on() {
+        let config = TelemetryConfig {
+            otlp_endpoint: Some("http://127.0.0.1:9".to_owned()),
+            ..config("info")
+        };
+        let (subscriber, _guard) = subscriber(&config, false, io::sink).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let made = tracing::info_span!("request").in_scope(trace::traceparent);
+            let span = tracing::info_span!(target: trace::TRACES_ALONE, parent: None, "frame");
+            trace::go_on(&span, &made.unwrap());
+        });
     }
 
     #[test]

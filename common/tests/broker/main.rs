@@ -8,4 +8,6 @@ mod proxy;
 mod rabbit;
 mod restart;
 mod server;
+#[path = "../support/spans.rs"]
+mod spans;
 mod stack;

@@ -4,21 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use pabal_common::broker::rabbit::{RabbitBroker, RabbitConfig};
 use pabal_common::broker::{
-    Broker as _, BrokerError, FRAME_VERSION, FrameError, Member, Publication, QueueName, SendFrame,
+    Broker as _, BrokerError, FRAME_VERSION, FrameError, FrameVersion, Member, Publication,
+    QueueName, SendFrame,
 };
 use pabal_common::clock::Timestamp;
 use pabal_common::domain::id::MessageId;
 use pabal_common::domain::kind::MessageType;
 use tracing::Instrument as _;
 use tracing::instrument::WithSubscriber as _;
-use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::proxy::{Confirms, Passing, Proxy};
 use crate::server::Server;
+use crate::spans::{Spans, traceparent_before};
 use crate::stack::{RCS, SMS, frame, in_time, next, take, text, texts, until_dead, until_ready};
 
 /// A server, a proxy before it, a process behind the proxy and one that is not.
@@ -244,14 +243,12 @@ async fn frames_of_a_newer_version_share_a_queue_with_ours() {
         }],
     };
     // The version is the first field of every frame.
-    let mut newer = ours.encode().to_vec();
+    let written = ours.encode(FrameVersion::NEWEST);
+    let mut newer = written.to_vec();
     assert_eq!(newer[..2], [8, FRAME_VERSION as u8]);
     newer[1] += 1;
     let publication = |body: Bytes| Publication { queue: SMS, body };
-    let frames = vec![
-        publication(newer.clone().into()),
-        publication(ours.encode()),
-    ];
+    let frames = vec![publication(newer.clone().into()), publication(written)];
     new.publish(frames).await.unwrap();
 
     let mut subscription = old.subscribe(SMS, 10).await.unwrap();
@@ -472,12 +469,10 @@ async fn a_closed_broker_gives_back_everything_and_ends_its_subscriptions() {
 }
 
 #[tokio::test]
-async fn a_frame_carries_the_trace_it_was_published_in() {
+async fn a_frame_carries_the_trace_it_was_published_in_and_whoever_takes_it_goes_on_with_it() {
     let server = Server::empty().await;
     let broker = server.connect().await;
-    let tracer = SdkTracerProvider::builder().build().tracer("test");
-    let subscriber =
-        tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
+    let spans = Spans::default();
     let publish = async {
         let span = tracing::info_span!("request");
         broker
@@ -485,7 +480,7 @@ async fn a_frame_carries_the_trace_it_was_published_in() {
             .instrument(span)
             .await
     };
-    publish.with_subscriber(subscriber).await.unwrap();
+    publish.with_subscriber(spans.subscriber()).await.unwrap();
     broker.publish(vec![frame(SMS, "alone")]).await.unwrap();
     let mut subscription = broker.subscribe(SMS, 10).await.unwrap();
     let traced = next(&mut subscription).await;
@@ -494,7 +489,17 @@ async fn a_frame_carries_the_trace_it_was_published_in() {
         parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
         [2, 32, 16, 2]
     );
-    assert_eq!(next(&mut subscription).await.traceparent(), None);
+    let untraced = next(&mut subscription).await;
+    assert_eq!(untraced.traceparent(), None);
+
+    tracing::subscriber::with_default(spans.subscriber(), || {
+        traced.span().in_scope(|| {});
+        untraced.span().in_scope(|| {});
+    });
+    let [goes_on, alone] = spans.named("frame").try_into().unwrap();
+    let published_in = traced.traceparent().map(ToOwned::to_owned);
+    assert_eq!(traceparent_before(&goes_on), published_in);
+    assert_eq!(traceparent_before(&alone), None);
 }
 
 async fn refused(config: RabbitConfig) -> String {

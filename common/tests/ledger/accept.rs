@@ -11,6 +11,25 @@ use pabal_common::ledger::{Accepted, Duplicate};
 use crate::stack::{YEAR, each, members, name, partner};
 
 #[tokio::test]
+async fn every_lane_has_its_queue_and_reads_back() {
+    each(|it| async move {
+        let messages = Lane::ALL.map(|lane| NewMessage {
+            lane,
+            ..it.new_message(MessageType::Sms)
+        });
+        let frames = it.accept(&messages).await.dispatch.unwrap().frames;
+        for NewMessage { id, lane, .. } in messages {
+            assert_eq!(it.view(id).await.lane, lane);
+            let queue = QueueName::Send(Channel::Sms, lane);
+            let mut found = frames.iter().filter(|frame| frame.queue == queue);
+            let frame = SendFrame::decode(&found.next().unwrap().body).unwrap();
+            assert_eq!(frame.members, [Member { id, attempt: 0 }]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_kept_message_is_queued_and_reads_back() {
     each(|it| async move {
         let message = NewMessage {

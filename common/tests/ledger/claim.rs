@@ -7,9 +7,9 @@ use pabal_common::domain::kind::{Lane, MessageType, Purpose};
 use pabal_common::domain::message::NewMessage;
 use pabal_common::domain::phase::{Phase, Settled};
 use pabal_common::domain::status::Status;
-use pabal_common::ledger::{Claim, Held, Hold};
+use pabal_common::ledger::{Claim, Hold};
 
-use crate::stack::{account, each, seconds};
+use crate::stack::each;
 
 #[tokio::test]
 async fn a_claim_brings_the_sealed_content_in_its_own_order() {
@@ -218,35 +218,6 @@ async fn a_claim_whose_commit_was_lost_reads_back_what_it_still_holds() {
             it.ledger.reread(&wish).await.unwrap().messages,
             call.messages[1..]
         );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_process_finds_its_own_calls_older_than_a_moment() {
-    each(|it| async move {
-        let other = it.join().await;
-        let ids = it.queued(MessageType::Sms, 4).await;
-        let old = it.claimed(&ids[..2]).await;
-        let held = |id| Held {
-            id,
-            submission: old,
-            account: account(),
-        };
-        it.ledger
-            .claim(other, &[it.wish(&ids[2..3])], it.now())
-            .await
-            .unwrap();
-        it.clock.advance(seconds(1));
-        it.claimed(&ids[3..]).await;
-        let found = it.ledger.submitting(it.me, it.now(), 10).await.unwrap();
-        assert_eq!(found, [held(ids[0]), held(ids[1])]);
-        let first = it.ledger.submitting(it.me, it.now(), 1).await.unwrap();
-        assert_eq!(first, [held(ids[0])]);
-        it.settle(&[it.settlement(ids[0], old, Settled::Lost)])
-            .await;
-        let found = it.ledger.submitting(it.me, it.now(), 10).await.unwrap();
-        assert_eq!(found, [held(ids[1])]);
     })
     .await;
 }

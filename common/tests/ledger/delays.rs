@@ -99,19 +99,18 @@ async fn no_more_than_the_limit_is_released_and_the_longest_due_first() {
 #[tokio::test]
 async fn a_released_message_goes_through_the_retry_queue_of_its_lane() {
     each(|it| async move {
-        let express = NewMessage {
-            lane: Lane::Express,
+        let messages = Lane::ALL.map(|lane| NewMessage {
+            lane,
             ..it.new_message(MessageType::Sms)
-        };
-        it.accept(std::slice::from_ref(&express)).await;
-        let ordinary = it.one().await;
-        for id in [express.id, ordinary] {
-            wait(&it, id, true, it.now()).await;
+        });
+        it.accept(&messages).await;
+        for message in &messages {
+            wait(&it, message.id, true, it.now()).await;
         }
         it.clock.advance(seconds(2));
         let dispatch = it.release(it.now()).await.unwrap();
         assert!(it.outbox().await.contains(&dispatch));
-        for (lane, id) in [(Lane::Express, express.id), (Lane::Ordinary, ordinary)] {
+        for NewMessage { id, lane, .. } in messages {
             let queue = QueueName::Retry(lane);
             let frame = dispatch
                 .frames

@@ -1,6 +1,6 @@
 //! Dead letters: found by filter, sent again by kind.
 
-use pabal_common::broker::{Publication, QueueName, ReportFrame};
+use pabal_common::broker::{FrameVersion, Publication, QueueName, ReportFrame};
 use pabal_common::domain::id::DeadLetterId;
 use pabal_common::domain::kind::{Lane, MessageType};
 use pabal_common::domain::report::Verdict;
@@ -135,7 +135,7 @@ async fn a_dead_report_or_frame_goes_again_through_the_outbox() {
         let sms = QueueName::of(MessageType::Sms, Lane::Express);
         let letters = [
             NewDeadLetter {
-                payload: reports.encode().to_vec(),
+                payload: reports.encode(FrameVersion::NEWEST).to_vec(),
                 ..letter(&it, DeadLetterKind::Report, None)
             },
             NewDeadLetter {
@@ -161,7 +161,7 @@ async fn a_dead_report_or_frame_goes_again_through_the_outbox() {
         let frames = [
             Publication {
                 queue: QueueName::Report,
-                body: reports.encode(),
+                body: reports.encode(FrameVersion::NEWEST),
             },
             Publication {
                 queue: sms,

@@ -154,8 +154,6 @@ impl Calls<'_> {
         self.plans.check("claim").await;
         ledger.reread(&claim).await.unwrap();
         self.plans.check("reread").await;
-        ledger.submitting(ME_ID, now, 10).await.unwrap();
-        self.plans.check("submitting").await;
 
         let all = [
             Settled::Taken(VendorMessageId::new("V")),

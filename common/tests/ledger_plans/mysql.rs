@@ -63,7 +63,6 @@ fn wanted(call: &str) -> &'static [&'static str] {
         "accept" => &["messages uk_message_partner_client_msg"],
         "claim" | "reread" | "settle" | "hold" | "take over" | "queue again" | "report again"
         | "delay again" | "ask once more" | "message" => &["messages PRIMARY"],
-        "submitting" => &["messages idx_message_claimed"],
         "release due" => &["delays idx_delay_group_due", "messages PRIMARY"],
         "next due" | "take asks" => &["delays idx_delay_group_due"],
         "drop asks" => &["delays PRIMARY"],

@@ -47,7 +47,6 @@ fn wanted(call: &str) -> &'static [&'static str] {
         "accept" => &["uk_message_partner_client_msg"],
         "claim" | "hold" | "settle" | "take over" | "queue again" => &[BY_KEY],
         "reread" | "report again" | "ask once more" | "delay again" | "message" => &[BY_KEY_TOO],
-        "submitting" => &["idx_message_claimed (owner=?)"],
         "release due" => &["idx_delay_group_due", BY_KEY],
         "next due" => &["idx_delay_group_due"],
         "take asks" => &["idx_delay_group_due (kind=? AND route_group=? AND due<?)"],

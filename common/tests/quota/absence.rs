@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::{FutureExt, join_all};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use pabal_common::quota::redis::RedisQuota;
-use pabal_common::quota::{Quota, QuotaError, Room};
+use pabal_common::quota::{Meter, Quota, QuotaError, Room};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -45,6 +45,28 @@ async fn not_every_request_costs_a_round_trip() {
     }
     let calls = server.calls() - before;
     assert!(calls <= 500, "{calls} calls for 5000 requests");
+}
+
+#[tokio::test]
+async fn who_goes_first_is_seldom_asked_within_the_fair_share_and_beyond_it() {
+    let server = Server::start();
+    let quota = server.connect().await;
+    let partner = partner("a");
+    let fair = || quota.take(&partner, Meter::Fair, 200, 1);
+    let before = server.calls();
+    for _ in 0..150 {
+        assert_eq!(fair().await, Room::Granted);
+    }
+    let calls = server.calls() - before;
+    assert!(calls <= 15, "{calls} calls for 150 requests");
+    while fair().await == Room::Granted {}
+    let (before, mut granted) = (server.calls(), 0);
+    for _ in 0..5_000 {
+        granted += u64::from(fair().await == Room::Granted);
+    }
+    // Only when there may be room again is Redis asked.
+    let calls = server.calls() - before;
+    assert!(calls <= 3 * granted + 3, "{calls} calls, {granted} granted");
 }
 
 #[tokio::test]

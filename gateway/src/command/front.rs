@@ -165,6 +165,7 @@ mod tests {
             (Method::POST, "/v1/messages/batch", 2),
             (Method::POST, "/v1/auth/token", 2),
             (Method::POST, "/oauth2/token", 2),
+            (Method::GET, "/openapi.json", 2),
             (Method::GET, "/v1/messages/0PZ4X9M2K7Q1A", 3),
             (Method::GET, "/v1/messages", 3),
             (Method::GET, "/v1/stats/daily", 3),

@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod dead_letter;
 pub(crate) mod demo;
 pub(crate) mod front;
+pub(crate) mod ground;
 pub(crate) mod health;
 pub(crate) mod ledger;
 pub(crate) mod message;

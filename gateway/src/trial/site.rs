@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use pabal_common::crypto::WebhookSecret;
 use pabal_simulator::Simulator;
 use serde_json::{Value, json};
 
@@ -41,6 +42,55 @@ impl Program {
             .stdin(Stdio::null());
         command.output()
     }
+
+    /// Adds a partner that may send faster than any load, and whose webhooks hold up to
+    /// `webhook_batch` results.
+    ///
+    /// # Errors
+    /// If the program refuses it.
+    pub fn add_partner(
+        &self,
+        name: &str,
+        webhook_url: &str,
+        webhook_batch: u16,
+    ) -> anyhow::Result<Credentials> {
+        let added = self.run(&[
+            "partner",
+            "add",
+            name,
+            "--json",
+            "--rate",
+            "100000",
+            "--sender",
+            SENDER,
+            "--webhook-batch",
+            &webhook_batch.to_string(),
+            "--webhook-url",
+            webhook_url,
+        ])?;
+        let said = String::from_utf8_lossy(&added.stderr);
+        ensure!(added.status.success(), "partner add: {said}");
+        let told: Value = serde_json::from_slice(&added.stdout)?;
+        let text = |name: &str| {
+            let text = told[name].as_str().map(ToOwned::to_owned);
+            text.with_context(|| format!("partner add says no {name}"))
+        };
+        Ok(Credentials {
+            client_id: text("clientId")?,
+            client_secret: text("clientSecret")?,
+            webhook_secret: text("webhookSecret")?.parse()?,
+        })
+    }
+}
+
+/// What a new partner is told once.
+pub struct Credentials {
+    /// Its name at the login.
+    pub client_id: String,
+    /// Its password at the login.
+    pub client_secret: String,
+    /// What its webhooks are signed with.
+    pub webhook_secret: WebhookSecret,
 }
 
 /// What a trial is told by the environment is no setting of the programs it starts.
@@ -95,38 +145,32 @@ impl Site {
     /// If the program refuses it.
     pub async fn add_partner(&self, name: &str) -> anyhow::Result<Partner> {
         let endpoint = Endpoint::start().await?;
-        let added = self.program.run(&[
-            "partner",
-            "add",
-            name,
-            "--json",
-            "--rate",
-            "100000",
-            "--sender",
-            SENDER,
-            "--webhook-batch",
-            "20",
-            "--webhook-url",
-            endpoint.url(),
-        ])?;
-        let said = String::from_utf8_lossy(&added.stderr);
-        ensure!(added.status.success(), "partner add: {said}");
-        let credentials: Value = serde_json::from_slice(&added.stdout)?;
-        let secret = credentials["webhookSecret"].as_str().context("no secret")?;
-        endpoint.trust(secret.parse()?);
-        let login = json!({
-            "clientId": credentials["clientId"], "clientSecret": credentials["clientSecret"],
-        });
-        let url = format!("{}/v1/auth/token", self.receivers[0]);
-        let answer = self.client.post(url).json(&login).send().await?;
-        let answer: Value = answer.json().await?;
-        let token = answer["accessToken"].as_str();
+        let credentials = self.program.add_partner(name, endpoint.url(), 20)?;
+        endpoint.trust(credentials.webhook_secret);
+        let (id, secret) = (&credentials.client_id, &credentials.client_secret);
         Ok(Partner {
             name: name.to_owned(),
-            token: token
-                .with_context(|| format!("no token: {answer}"))?
-                .to_owned(),
+            token: login(&self.client, &self.receivers[0], id, secret).await?,
             endpoint,
         })
     }
+}
+
+/// Logs a partner in at a receiver: its access token.
+///
+/// # Errors
+/// If the receiver refuses it.
+pub async fn login(
+    client: &reqwest::Client,
+    receiver: &str,
+    client_id: &str,
+    client_secret: &str,
+) -> anyhow::Result<String> {
+    let login = json!({ "clientId": client_id, "clientSecret": client_secret });
+    let url = format!("{receiver}/v1/auth/token");
+    let answer = client.post(url).json(&login).send().await?;
+    let answer: Value = answer.json().await?;
+    let token = answer["accessToken"].as_str();
+    let token = token.with_context(|| format!("no token: {answer}"))?;
+    Ok(token.to_owned())
 }

@@ -26,7 +26,7 @@ async fn a_sender_that_wakes_after_its_lease_sends_nothing_that_was_taken_from_i
         patience: PATIENCE,
     };
     let load = Load::start(&world.site, &partner, "f", manner, fastrand::Rng::new());
-    let claims = format!("SELECT count(*) FROM messages WHERE claim_owner = '{me}'");
+    let claims = format!("SELECT count(*) FROM messages WHERE phase = 3 AND owner = '{me}'");
 
     // Its place in the ledger is still there when it wakes: it goes on.
     until("it has calls under way", async || {

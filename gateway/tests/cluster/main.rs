@@ -9,6 +9,7 @@
 
 mod absence;
 mod commands;
+mod description;
 mod frozen;
 mod ground;
 mod idempotency;
@@ -17,6 +18,7 @@ mod partner;
 mod process;
 mod rolling;
 mod takeover;
+mod traces;
 mod twice;
 mod wait;
 mod world;

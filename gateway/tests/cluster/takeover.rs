@@ -60,7 +60,7 @@ async fn the_calls_of_a_killed_sender_become_unknown_once_and_nobody_makes_them_
         (world.site.simulator.taken_count() == ids.len()).then_some(())
     })
     .await;
-    let claimed = "SELECT count(*) FROM messages WHERE claim_owner IS NOT NULL";
+    let claimed = "SELECT count(*) FROM messages WHERE phase = 3";
     assert_eq!(world.ground.number(claimed).await, 30);
     victim.kill();
     let _other = world.run(&[("sender", 1)]).await;

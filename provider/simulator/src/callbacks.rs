@@ -67,6 +67,7 @@ async fn deliver(vendor: &Vendor, client: &reqwest::Client, items: &[Item]) {
     let Some(body) = vendor.callback_body(items, now) else {
         return;
     };
+    vendor.announce(items);
     let begun = Instant::now();
     let mut pause = vendor.pace.callback_retry;
     while begun.elapsed() < vendor.pace.callback_retry_for {

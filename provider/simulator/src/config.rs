@@ -2,12 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pabal_common::domain::report::VendorAccount;
 use secrecy::SecretString;
 
 use crate::family::Family;
+use crate::observer::Observer;
 
 /// One simulated vendor account.
 #[derive(Clone, Debug)]
@@ -100,6 +102,8 @@ pub struct SimulatorConfig {
     pub pace: Pace,
     /// The most reports waiting per vendor; a vendor with more answers 429.
     pub max_waiting_reports: usize,
+    /// Who is told what happens.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for SimulatorConfig {
@@ -114,6 +118,7 @@ impl Default for SimulatorConfig {
             record: None,
             pace: Pace::default(),
             max_waiting_reports: 1_000_000,
+            observer: None,
         }
     }
 }

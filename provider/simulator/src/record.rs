@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::family::Family;
 use crate::outcome::Outcome;
-use crate::reports::Notation;
+use crate::reports::{Item, Notation};
 
 /// One message as the simulator took it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,12 +209,13 @@ impl Record {
     }
 
     /// Notes that reports arrived.
-    pub(crate) fn reported(&self, family: Family, items: &[(u64, Notation)]) {
+    pub(crate) fn reported(&self, family: Family, items: &[Item]) {
         let mut inner = self.lock();
         if inner.file.is_some() {
+            let items = items.iter().map(|item| (item.vendor, item.notation));
             let line = Line::Reported {
                 family,
-                items: items.to_vec(),
+                items: items.collect(),
             };
             if let Err(error) = inner.write(&line) {
                 tracing::warn!(%error, "reports not noted; they will come again after a restart");

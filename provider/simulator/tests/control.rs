@@ -1,9 +1,11 @@
 //! The control port, the record and the doors, as another process sees them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pabal_simulator::{Family, Pace, Simulator, SimulatorConfig};
+use pabal_common::domain::id::MessageId;
+use pabal_simulator::{Family, Observer, Pace, Simulator, SimulatorConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -144,6 +146,54 @@ async fn callbacks_can_be_pointed_elsewhere_and_owed_ones_come_after_a_restart()
     let reports = callbacks.recv().await.unwrap();
     assert_eq!(reports[0]["id"], answer["results"][0]["id"]);
     assert_eq!(reports[0]["code"], "2000");
+}
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Heard {
+    fn note(&self, what: &str, messages: &mut dyn Iterator<Item = MessageId>) {
+        let mut heard = self.0.lock().unwrap();
+        heard.extend(messages.map(|message| format!("{what} {message}")));
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Heard {
+    fn took(&self, messages: &mut dyn Iterator<Item = MessageId>) {
+        self.note("took", messages);
+    }
+
+    fn reports(&self, messages: &mut dyn Iterator<Item = MessageId>) {
+        self.note("reports", messages);
+    }
+}
+
+#[tokio::test]
+async fn an_observer_hears_of_a_message_by_the_answer_and_of_its_report_by_the_callback() {
+    let heard = Arc::new(Heard::default());
+    let (arrived, mut callbacks) = tokio::sync::mpsc::channel(1);
+    let at_the_callback = Arc::clone(&heard);
+    let receive = move || async move { arrived.send(at_the_callback.so_far()).await.unwrap() };
+    let router = axum::Router::new().route("/callbacks/carrier/main", axum::routing::post(receive));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let (simulator, _) = start(SimulatorConfig {
+        observer: Some(heard.clone()),
+        ..SimulatorConfig::default()
+    })
+    .await;
+    assert_eq!(send(&simulator, "0101").await.unwrap().status(), 200);
+    let took = format!("took {MESSAGE}");
+    assert_eq!(heard.so_far(), std::slice::from_ref(&took));
+    simulator.set_callback_base(&base);
+    let by_then = callbacks.recv().await.unwrap();
+    assert_eq!(by_then, [took, format!("reports {MESSAGE}")]);
 }
 
 #[tokio::test]

@@ -129,7 +129,8 @@ impl RouteBook {
     /// Waits for the right to send up to `wanted` (at least 1) messages of a type in one call: a
     /// free slot and tokens on one of the usable routes of the lowest priority number. Weights
     /// decide among those that have room; while none has, the first to get room carries the call.
-    /// Express waiters go first, the others in the order of coming. Dropping the future takes
+    /// Express waiters go first, then ordinary ones, then bulk; each lane in the order of coming.
+    /// Where ordinary and bulk both wait, one call in five is bulk's. Dropping the future takes
     /// nothing.
     ///
     /// # Errors

@@ -140,7 +140,9 @@ impl Budget {
         let most = u64::try_from(up_to).unwrap_or(u64::MAX).min(self.batch);
         match lane {
             Lane::Express => 1,
-            Lane::Ordinary => (self.rate / self.senders / WORTH_A_CALL).clamp(1, most.max(1)),
+            Lane::Ordinary | Lane::Bulk => {
+                (self.rate / self.senders / WORTH_A_CALL).clamp(1, most.max(1))
+            }
         }
     }
 
@@ -151,7 +153,7 @@ impl Budget {
     fn closed_to(&self, lane: Lane) -> u64 {
         match lane {
             Lane::Express => 0,
-            Lane::Ordinary => self.reserve(),
+            Lane::Ordinary | Lane::Bulk => self.reserve(),
         }
     }
 

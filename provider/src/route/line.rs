@@ -32,6 +32,7 @@ pub(super) struct Ticket {
 pub(super) struct Lines {
     express: ByType,
     ordinary: ByType,
+    bulk: ByType,
     last: u64,
 }
 
@@ -72,6 +73,7 @@ impl Lines {
         let lines = match lane {
             Lane::Express => &self.express,
             Lane::Ordinary => &self.ordinary,
+            Lane::Bulk => &self.bulk,
         };
         lines
             .iter()
@@ -98,7 +100,7 @@ impl Lines {
 
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.express.is_empty() && self.ordinary.is_empty()
+        self.express.is_empty() && self.ordinary.is_empty() && self.bulk.is_empty()
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
@@ -115,6 +117,7 @@ impl Lines {
         match lane {
             Lane::Express => &mut self.express,
             Lane::Ordinary => &mut self.ordinary,
+            Lane::Bulk => &mut self.bulk,
         }
     }
 }

@@ -13,6 +13,7 @@ mod permit;
 mod probe;
 mod spec;
 mod state;
+mod turn;
 
 #[cfg(test)]
 mod tests;

@@ -11,9 +11,10 @@ use pabal_common::domain::kind::{Lane, MessageType};
 use super::budget::Budget;
 use super::choice::Choice;
 use super::health::{Health, Observation, RouteHealth, SharedState};
-use super::line::{Grant, Lines};
+use super::line::{Grant, Lines, Ticket};
 use super::permit::NoRoute;
 use super::spec::RouteSpec;
+use super::turn::Turn;
 
 /// Everything that changes.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ struct Live {
     priority: u32,
     concurrency: u32,
     in_flight: u32,
+    turn: Turn,
     /// Paused by an operator.
     paused: bool,
     /// What the others heard of last.
@@ -53,6 +55,21 @@ enum Placed {
     At(Grant),
     Later,
     Nowhere,
+}
+
+/// One round of serving those who wait.
+struct Round {
+    now: Timestamp,
+    /// Routes that somebody waits for: they are kept from those who come later.
+    kept: Vec<usize>,
+}
+
+/// On which of its routes a waiter is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Among {
+    All,
+    /// Those at which it is bulk's turn.
+    BulksTurn,
 }
 
 impl State {
@@ -83,6 +100,7 @@ impl State {
                 priority: spec.priority(),
                 concurrency: spec.concurrency(),
                 in_flight: 0,
+                turn: Turn::default(),
                 paused: false,
                 told: (Health::Ok, true),
             });
@@ -90,9 +108,10 @@ impl State {
         state
     }
 
-    /// Gives out what can be given out: express first, then by the order of coming. A waiter for
-    /// whom its routes have no room keeps them from those who came later, so that small wishes
-    /// do not starve a large one.
+    /// Gives out what can be given out: express first, then ordinary, then bulk, and each lane by
+    /// the order of coming. At a route that has carried its share of ordinary calls bulk comes
+    /// before the next of them. A waiter for whom its routes have no room keeps them from those who
+    /// come after it, so that small wishes do not starve a large one.
     pub(super) fn serve(&mut self, now: Timestamp) {
         self.wake = None;
         for live in &mut self.routes {
@@ -101,17 +120,19 @@ impl State {
         if self.lines.is_empty() {
             return;
         }
-        let mut kept = Vec::new();
-        for lane in [Lane::Express, Lane::Ordinary] {
-            let mut stuck = Vec::new();
-            while let Some((ticket, wanted)) = self.lines.first(lane, &stuck) {
-                match self.place(ticket.kind, lane, wanted, &mut kept, now) {
-                    Placed::At(grant) => self.lines.tell(ticket, Ok(grant)),
-                    Placed::Nowhere => self.lines.tell(ticket, Err(NoRoute(ticket.kind))),
-                    Placed::Later => stuck.push(ticket.kind),
-                }
+        let mut round = Round {
+            now,
+            kept: Vec::new(),
+        };
+        self.serve_lane(Lane::Express, Among::All, &mut round);
+        let mut stuck = Vec::new();
+        loop {
+            self.serve_lane(Lane::Bulk, Among::BulksTurn, &mut round);
+            if !self.serve_first(Lane::Ordinary, Among::All, &mut stuck, &mut round) {
+                break;
             }
         }
+        self.serve_lane(Lane::Bulk, Among::All, &mut round);
         if !self.lines.is_empty() {
             for live in &self.routes {
                 // A better route may come back before the one that is waited for has room.
@@ -259,38 +280,62 @@ impl State {
         changes
     }
 
-    fn place(
+    /// Serves a lane until nobody in it can be served.
+    fn serve_lane(&mut self, lane: Lane, among: Among, round: &mut Round) {
+        let mut stuck = Vec::new();
+        while self.serve_first(lane, among, &mut stuck, round) {}
+    }
+
+    /// Serves the first of a lane, leaving out the types in `stuck`, of which this may become one;
+    /// `false` if nobody is there.
+    fn serve_first(
         &mut self,
-        kind: MessageType,
         lane: Lane,
-        wanted: usize,
-        kept: &mut Vec<usize>,
-        now: Timestamp,
-    ) -> Placed {
-        let usable = self.usable(kind, now);
-        if usable.is_empty() {
+        among: Among,
+        stuck: &mut Vec<MessageType>,
+        round: &mut Round,
+    ) -> bool {
+        let Some((ticket, wanted)) = self.lines.first(lane, stuck) else {
+            return false;
+        };
+        match self.place(ticket, wanted, among, round) {
+            Placed::At(grant) => self.lines.tell(ticket, Ok(grant)),
+            Placed::Nowhere => self.lines.tell(ticket, Err(NoRoute(ticket.kind))),
+            Placed::Later => stuck.push(ticket.kind),
+        }
+        true
+    }
+
+    fn place(&mut self, ticket: Ticket, wanted: usize, among: Among, round: &mut Round) -> Placed {
+        let Ticket { kind, lane, .. } = ticket;
+        let now = round.now;
+        let mut open = self.usable(kind, now);
+        if open.is_empty() {
             return Placed::Nowhere;
         }
-        let ready: Vec<usize> = usable
+        open.retain(|at| {
+            let is_offered = among == Among::All || self.routes[*at].turn.is_for_bulk();
+            is_offered && !round.kept.contains(at)
+        });
+        let ready: Vec<usize> = open
             .iter()
             .copied()
-            .filter(|at| !kept.contains(at) && self.routes[*at].has_room(lane, wanted, now))
+            .filter(|at| self.routes[*at].has_room(lane, wanted, now))
             .collect();
         let choice = self.choices.get_mut(&kind);
         let taken = choice.and_then(|choice| Some((choice.next(&ready)?, choice)));
         let Some((at, choice)) = taken else {
-            for at in usable {
-                if !kept.contains(&at) {
-                    kept.push(at);
-                    let room = self.routes[at].room_at(lane, wanted, now);
-                    self.wake = earlier(self.wake, room);
-                }
+            for at in open {
+                round.kept.push(at);
+                let room = self.routes[at].room_at(lane, wanted, now);
+                self.wake = earlier(self.wake, room);
             }
             return Placed::Later;
         };
         let live = &mut self.routes[at];
         let size = live.budget.take(lane, wanted.min(live.batch), now);
         live.in_flight += 1;
+        live.turn.count(lane);
         choice.book(at, &ready, size);
         Placed::At(Grant { route: at, size })
     }

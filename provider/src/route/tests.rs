@@ -3,6 +3,7 @@
 mod book;
 mod budget;
 mod health;
+mod lanes;
 mod load;
 mod probe;
 mod vendor;

@@ -1,6 +1,7 @@
 //! Keeping messages: many callers share one transaction, and the broker is told behind their backs.
 
 mod commit;
+mod lanes;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -12,12 +13,11 @@ use pabal_common::crypto::Sealer;
 use pabal_common::deadline::in_time;
 use pabal_common::domain::code::ErrorReason;
 use pabal_common::domain::id::{MessageId, PartnerId};
-use pabal_common::domain::kind::{Lane, Purpose};
+use pabal_common::domain::kind::Lane;
 use pabal_common::domain::message::NewMessage;
 use pabal_common::http::ApiError;
 use pabal_common::ledger::{Accepted, Duplicate, LedgerError, Partner};
 use pabal_common::node::Node;
-use pabal_common::quota::{Meter, Room};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,7 @@ pub(crate) struct Intake {
     sealer: Sealer,
     commits: GroupCommit<NewMessage, Accepted, LedgerError>,
     longest_wait: Duration,
+    fair_per_second: u32,
 }
 
 impl Intake {
@@ -62,6 +63,7 @@ impl Intake {
             sealer,
             commits,
             longest_wait: config.commit_wait,
+            fair_per_second: config.fair_per_second,
         }
     }
 
@@ -107,7 +109,8 @@ impl Intake {
     /// Keeps messages of one partner and says of each, in order, what became of it. Of two with one
     /// client id the first is kept.
     pub(crate) async fn keep(&self, partner: &Partner, drafts: &[Draft]) -> Vec<Outcome> {
-        let lanes = self.lanes(partner, drafts).await;
+        let quota = &*self.node.quota;
+        let lanes = lanes::choose(quota, partner, self.fair_per_second, drafts).await;
         let mut outcomes = self.refused(drafts, &lanes);
         let (first, later) = first_of_each(drafts);
         // When the later ones come, the ledger has the first of each and says how they compare.
@@ -170,23 +173,6 @@ impl Intake {
             Err(error) => Some(Err(error)),
         });
         places.into_iter().zip(said).collect()
-    }
-
-    /// AUTH takes the express lane as far as the partner's share of it goes.
-    async fn lanes(&self, partner: &Partner, drafts: &[Draft]) -> Vec<Lane> {
-        let mut lanes = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let per_second = partner.express_per_second;
-            let quota = &self.node.quota;
-            let is_express = draft.purpose == Purpose::Auth
-                && quota.take(&partner.id, Meter::Express, per_second, 1).await == Room::Granted;
-            lanes.push(if is_express {
-                Lane::Express
-            } else {
-                Lane::Ordinary
-            });
-        }
-        lanes
     }
 
     async fn submit(&self, messages: Vec<NewMessage>) -> Vec<Result<Accepted, ApiError>> {

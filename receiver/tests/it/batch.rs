@@ -108,7 +108,13 @@ async fn each_message_is_judged_by_itself_and_results_keep_the_order() {
     assert_eq!(house.messages().await, 3);
     assert_eq!(
         house.quota.taken(),
-        [(Meter::Messages, 1), (Meter::Messages, 11)]
+        [
+            (Meter::Messages, 1),
+            (Meter::Fair, 1),
+            (Meter::Messages, 11),
+            // Of those that were good, at once.
+            (Meter::Fair, 4),
+        ]
     );
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use pabal_common::http::description;
 use serde_json::Value;
 
 use crate::house::House;
@@ -9,7 +10,8 @@ use crate::house::House;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_names_every_address_once_and_what_a_message_needs() {
     let house = House::new().await;
-    let (_, api) = house.receiver.router().split_for_parts();
+    let described = description::empty().merge(house.receiver.router());
+    let (_, api) = described.split_for_parts();
     let api: Value = serde_json::to_value(&api).unwrap();
     let mut ids = HashSet::new();
     for path in [

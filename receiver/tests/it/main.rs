@@ -4,6 +4,7 @@
 mod batch;
 mod description;
 mod house;
+mod lanes;
 mod oauth;
 mod refusals;
 mod send;

@@ -7,7 +7,6 @@ use pabal_common::domain::id::MessageId;
 use pabal_common::domain::kind::{Channel, Lane, MessageType};
 use pabal_common::domain::message::Content;
 use pabal_common::domain::status::Status;
-use pabal_common::quota::Meter;
 use serde_json::{Value, json};
 
 use crate::house::{House, START, eventually, sms};
@@ -114,40 +113,6 @@ async fn every_type_goes_to_its_queue() {
         let expected = channel.kinds().count() as u64;
         eventually(async || house.ready(queue).await == expected).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn auth_takes_the_express_lane_until_the_partners_share_is_used_up() {
-    let house = House::new().await;
-    let partner = house
-        .partner_with("shop", |partner| partner.express_per_second = 1)
-        .await;
-    let token = house.token(&partner);
-    let auth = |client: &str| {
-        let mut request = sms(client);
-        request["purpose"] = json!("AUTH");
-        request
-    };
-    let batch = json!({"messages": [auth("a"), auth("b"), sms("c")]});
-    let answer = house.post("/v1/messages/batch", &token, &batch).await;
-    assert_eq!(answer.body["accepted"], 3, "{answer:?}");
-    let mut lanes = Vec::new();
-    for result in answer.body["results"].as_array().unwrap() {
-        let id = result["messageId"].as_str().unwrap().parse().unwrap();
-        let kept = house.node.ledger.message(id).await.unwrap().unwrap();
-        lanes.push((kept.lane, kept.valid_until.since(START).as_secs()));
-    }
-    assert_eq!(
-        lanes,
-        [
-            (Lane::Express, 180),
-            (Lane::Ordinary, 180),
-            (Lane::Ordinary, 86_400)
-        ]
-    );
-    let express = QueueName::of(MessageType::Sms, Lane::Express);
-    eventually(async || house.ready(express).await == 1).await;
-    assert_eq!(house.quota.taken()[0], (Meter::Messages, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

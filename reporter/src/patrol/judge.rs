@@ -140,7 +140,7 @@ impl Margins {
     const fn of(self, lane: Lane) -> Duration {
         match lane {
             Lane::Express => self.express,
-            Lane::Ordinary => self.ordinary,
+            Lane::Ordinary | Lane::Bulk => self.ordinary,
         }
     }
 }

@@ -6,4 +6,7 @@ mod parts;
 mod patrol;
 mod reports;
 mod retention;
+#[path = "../../../common/tests/support/spans.rs"]
+mod spans;
+mod traces;
 mod world;

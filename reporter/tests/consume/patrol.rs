@@ -47,7 +47,8 @@ async fn a_message_whose_frame_is_in_its_queue_is_left_alone() {
     let id = world.accept_one().await;
     let queued_at = world.message(id).await.queued_at;
     let member = pabal_common::broker::Member { id, attempt: 0 };
-    let frames = SendFrame::publications(SMS, MessageType::Sms, queued_at, &[member]);
+    let version = world.node.instance.frame_version();
+    let frames = SendFrame::publications(SMS, MessageType::Sms, queued_at, &[member], version);
     world.broker.publish(frames).await.unwrap();
     world.clock.advance(MARGIN * 10);
     assert_eq!(world.patrol().look().await.unwrap(), looked(1));
@@ -64,7 +65,8 @@ async fn a_message_that_others_of_its_queue_overtook_is_queued_again() {
     world.clock.advance(MARGIN * 2);
     let later = world.clock.now();
     // Frames of others are ready, and one queued after the margin was taken.
-    let frames = SendFrame::publications(SMS, MessageType::Sms, later, &[member]);
+    let version = world.node.instance.frame_version();
+    let frames = SendFrame::publications(SMS, MessageType::Sms, later, &[member], version);
     world.broker.publish(frames).await.unwrap();
     let taken = [pabal_common::ledger::QueueTaken {
         queue: SMS,

@@ -236,7 +236,7 @@ impl World {
     }
 
     pub(crate) async fn publish(&self, reports: &[Report]) {
-        let frames = ReportFrame::publications(reports);
+        let frames = ReportFrame::publications(reports, self.node.instance.frame_version());
         self.broker.publish(frames).await.unwrap();
     }
 

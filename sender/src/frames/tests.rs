@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use pabal_common::clock::{Clock as _, Timestamp};
 use pabal_common::crypto::{Keyring, Sealer};
-use pabal_common::domain::kind::MessageType;
+use pabal_common::domain::kind::{Lane, MessageType};
 use pabal_common::domain::phase::Phase;
 use pabal_common::ledger::DueGroup;
 
@@ -10,16 +10,20 @@ use super::*;
 use crate::fake::{House, OUTLIVES, PANICS, members};
 use crate::hand;
 
+#[path = "../../../common/tests/support/spans.rs"]
+mod spans;
+
+use spans::{Spans, traceparent_before};
+
 #[tokio::test]
 async fn a_call_that_panics_leaves_the_others_of_its_frame_to_their_answers() {
     let house = House::open(1000, false).await;
     let (bad, good) = (house.accept(PANICS).await, house.accept(OUTLIVES).await);
     assert!(house.carry(&[bad, good]).await);
     assert_eq!(house.view(good).await.phase, Phase::Answered);
-    // Its claim stands without a call: the comparison finds that.
+    // Its claim stands without a call, which left the hand.
     assert_eq!(house.view(bad).await.phase, Phase::Submitting);
-    house.clock.advance(Duration::from_millis(1));
-    hand::compare(&house.desk).await;
+    hand::give_up(&house.desk).await;
     assert_eq!(house.view(bad).await.phase, Phase::Unknown);
     assert_eq!(house.view(good).await.phase, Phase::Answered);
 }
@@ -105,4 +109,20 @@ async fn what_is_sealed_with_a_key_that_is_not_here_waits_for_one_who_has_it() {
         release(&house, house.clock.now()).await;
     }
     assert_eq!(house.view(id).await.phase, Phase::Queued);
+}
+
+#[tokio::test]
+async fn a_frame_is_handled_in_the_trace_it_was_published_in() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let spans = Spans::default();
+    let _traced = tracing::subscriber::set_default(spans.subscriber());
+    let house = House::open(1000, false).await;
+    let (traced, untraced) = (house.accept("text").await, house.accept("text").await);
+    assert!(house.carry_on(&[traced], Some(TRACE)).await);
+    assert!(house.carry(&[untraced]).await);
+    let [frame, alone] = spans.named("frame").try_into().unwrap();
+    assert_eq!(traceparent_before(&frame).as_deref(), Some(TRACE));
+    assert_eq!(traceparent_before(&alone), None);
+    let called_in = house.vendor.called_in.lock().unwrap();
+    assert_eq!(*called_in, [Some("frame"), Some("frame")]);
 }

@@ -26,6 +26,7 @@ use self::mark::Mark;
 use self::subscription::Feeder;
 use self::topology::{Names, Seen, Topology};
 use super::{Broker, BrokerError, Delivery, Publication, QueueName, Subscription};
+use crate::telemetry::trace::traceparent;
 
 mod address;
 mod delivery;
@@ -254,7 +255,7 @@ impl Broker for RabbitBroker {
     async fn publish(&self, frames: Vec<Publication>) -> Result<(), BrokerError> {
         // While the broker is away or refuses, nobody waits for it.
         self.publishing.connection()?;
-        let traceparent = trace::current();
+        let traceparent = traceparent();
         let mut confirms = FuturesOrdered::new();
         for Publication { queue, body } in frames {
             let outgoing = Outgoing {

@@ -1,33 +1,9 @@
 //! The trace a frame belongs to, carried in its `traceparent` header (W3C Trace Context).
 
-use std::sync::Arc;
-
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use opentelemetry::propagation::{Injector, TextMapPropagator as _};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 const TRACEPARENT: &str = "traceparent";
-
-/// That of the span this is called in, if it is traced.
-pub(super) fn current() -> Option<Arc<str>> {
-    #[derive(Default)]
-    struct Header(Option<Arc<str>>);
-
-    impl Injector for Header {
-        fn set(&mut self, key: &str, value: String) {
-            if key == TRACEPARENT {
-                self.0 = Some(value.into());
-            }
-        }
-    }
-
-    let mut header = Header::default();
-    let context = tracing::Span::current().context();
-    TraceContextPropagator::new().inject_context(&context, &mut header);
-    header.0
-}
 
 pub(super) fn write(properties: BasicProperties, traceparent: Option<&str>) -> BasicProperties {
     let Some(traceparent) = traceparent else {

@@ -8,7 +8,7 @@ use super::{Fault, MysqlLedger, frames, json_ids, json_rows};
 use crate::broker::{Member, QueueName};
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, OutboxId};
-use crate::domain::kind::{Lane, MessageType};
+use crate::domain::kind::MessageType;
 use crate::domain::phase::Phase;
 use crate::ledger::delays::{ASK, AskRow, LAST_ASK, RETRY};
 use crate::ledger::rows::{NewDelay, attempt_from, kind_from, lane_from};
@@ -23,15 +23,16 @@ impl Delays for MysqlLedger {
         groups: &[DueGroup],
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError> {
+        let version = self.frame_version.get();
         self.transact(
             &(me, outbox, groups, now),
-            |tx, (me, outbox, groups, now)| {
+            move |tx, (me, outbox, groups, now)| {
                 Box::pin(async move {
                     let mut released = Vec::new();
                     for group in *groups {
                         released.extend(release(&mut *tx, *group, *now).await?);
                     }
-                    let publications = frames::send_frames(released, *now);
+                    let publications = frames::send_frames(released, *now, version);
                     frames::keep(tx, *me, *outbox, publications, *now).await
                 })
             },
@@ -146,6 +147,12 @@ struct Waiting {
     attempt: i64,
 }
 
+impl Waiting {
+    fn retry_queue(&self) -> QueueName {
+        QueueName::Retry(lane_from(self.lane))
+    }
+}
+
 /// Releases one group. Everybody else locks a message before its delay, and here the delay comes
 /// first: so nothing is waited for. What another has in hand is left for the next time.
 async fn release(
@@ -183,8 +190,11 @@ async fn release(
                 id: message.message_id,
                 attempt: attempt_from(message.attempt),
             };
-            let queue = QueueName::Retry(lane_from(message.lane));
-            Ok((queue, kind_from(message.message_type)?, member))
+            Ok((
+                message.retry_queue(),
+                kind_from(message.message_type)?,
+                member,
+            ))
         })
         .collect()
 }
@@ -259,15 +269,19 @@ async fn queue(
     if released.is_empty() {
         return Ok(());
     }
+    let rows: Vec<Value> = released
+        .iter()
+        .map(|message| json!([message.message_id, message.retry_queue().number()]))
+        .collect();
     sqlx::query(
-        "UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id CHAR(13) CHARACTER SET ascii PATH '$')) j \
+        "UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id CHAR(13) CHARACTER SET ascii PATH '$[0]', \
+         queue SMALLINT PATH '$[1]')) j \
          STRAIGHT_JOIN messages m FORCE INDEX (PRIMARY) ON m.message_id = j.id \
-         SET m.phase = ?, m.queued_at = ?, m.queue = ? + m.lane",
+         SET m.phase = ?, m.queued_at = ?, m.queue = j.queue",
     )
-    .bind(json_ids(released.iter().map(|message| message.message_id)))
+    .bind(json_rows(&rows))
     .bind(i64::from(Phase::Queued.number()))
     .bind(now.millis())
-    .bind(i64::from(QueueName::Retry(Lane::Ordinary).number()))
     .execute(tx)
     .await?;
     Ok(())

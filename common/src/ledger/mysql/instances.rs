@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::{MySqlConnection, query, query_as, query_scalar};
 
 use super::{Fault, LeaseClock, MysqlLedger, json_rows, lease_now};
-use crate::broker::{FRAME_VERSION, QueueName};
+use crate::broker::{FRAME_VERSION, FrameVersion, QueueName};
 use crate::clock::{SystemClock, Timestamp};
 use crate::domain::id::InstanceId;
 use crate::ledger::instances::newcomer;
@@ -50,6 +50,10 @@ impl Instances for MysqlLedger {
             Box::pin(heartbeat(connection, beat))
         })
         .await
+    }
+
+    fn set_frame_version(&self, version: FrameVersion) {
+        self.frame_version.set(version);
     }
 
     async fn leave(&self, me: InstanceId) -> Result<(), LedgerError> {

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{MySqlConnection, query, query_as, query_scalar};
 
 use super::{Fault, MysqlLedger, frames, json_ids, json_rows, outbox};
-use crate::broker::QueueName;
+use crate::broker::{FrameVersion, QueueName};
 use crate::domain::id::{InstanceId, MessageId, OutboxId};
 use crate::domain::message::NewMessage;
 use crate::domain::phase::Phase;
@@ -31,6 +31,7 @@ impl Intake for MysqlLedger {
             outbox,
             messages,
             retire,
+            version: self.frame_version.get(),
         };
         self.transact(&offer, |tx, offer| Box::pin(accept(tx, offer)))
             .await
@@ -42,6 +43,7 @@ struct Offer<'a> {
     outbox: OutboxId,
     messages: &'a [NewMessage],
     retire: &'a [OutboxId],
+    version: FrameVersion,
 }
 
 async fn accept(tx: &mut MySqlConnection, offer: &Offer<'_>) -> Result<AcceptedBatch, Fault> {
@@ -54,7 +56,7 @@ async fn accept(tx: &mut MySqlConnection, offer: &Offer<'_>) -> Result<AcceptedB
         tx,
         offer.me,
         offer.outbox,
-        kept_frames(messages, &outcomes),
+        kept_frames(messages, &outcomes, offer.version),
         accepted_at(messages),
     )
     .await?;

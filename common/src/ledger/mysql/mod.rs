@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use sqlx::MySqlPool;
 
 use super::LedgerError;
+use super::frames::AgreedVersion;
 use super::rows::message_columns;
 use crate::clock::Clock;
 
@@ -90,6 +91,7 @@ use lease_now;
 pub struct MysqlLedger {
     pool: MySqlPool,
     lease_clock: LeaseClock,
+    frame_version: AgreedVersion,
 }
 
 impl MysqlLedger {
@@ -119,6 +121,7 @@ impl MysqlLedger {
         Ok(Self {
             pool: session::connect(config).await?,
             lease_clock: config.lease_clock.clone(),
+            frame_version: AgreedVersion::default(),
         })
     }
 

@@ -107,7 +107,7 @@ impl Outbox for MysqlLedger {
     ) -> Result<Option<Dispatch>, LedgerError> {
         let polled = Polled {
             cursor,
-            publications: ReportFrame::publications(reports),
+            publications: ReportFrame::publications(reports, self.frame_version.get()),
         };
         let given = (me, outbox, polled, now);
         self.transact(&given, |tx, (me, outbox, polled, now)| {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, MySqlConnection};
 
 use super::{Fault, MysqlLedger, delays, ending, json_rows, lease_now};
+use crate::broker::FrameVersion;
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, WebhookId};
 use crate::domain::report::{Report, VendorMessageId};
@@ -72,8 +73,9 @@ impl Reports for MysqlLedger {
         now: Timestamp,
         due: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.transact(&(reports, now, due), |tx, (reports, now, due)| {
-            Box::pin(park(tx, reports, *now, *due))
+        let version = self.frame_version.get();
+        self.transact(&(reports, now, due), move |tx, (reports, now, due)| {
+            Box::pin(park(tx, reports, *now, *due, version))
         })
         .await
     }
@@ -339,6 +341,7 @@ async fn park(
     reports: &[Report],
     now: Timestamp,
     due: Timestamp,
+    version: FrameVersion,
 ) -> Result<(), Fault> {
     for (size, piece) in pieces(reports) {
         let mut insert = sqlx::query(PARKED[size].as_str());
@@ -347,7 +350,7 @@ async fn park(
                 .bind(report.account.as_str())
                 .bind(report.vendor_id.as_ref().map(VendorMessageId::as_str))
                 .bind(report.message)
-                .bind(to_park(report))
+                .bind(to_park(report, version))
                 .bind(now.millis())
                 .bind(due.millis());
         }

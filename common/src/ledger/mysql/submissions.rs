@@ -7,17 +7,14 @@ use sqlx::MySqlConnection;
 use super::{Fault, MysqlLedger, delays, ending, frames, json_ids, json_rows, outbox, settling};
 use crate::broker::{Member, ReportFrame};
 use crate::clock::Timestamp;
-use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::domain::id::{InstanceId, MessageId, OutboxId};
 use crate::domain::kind::MessageType;
 use crate::domain::phase::Phase;
-use crate::domain::report::VendorAccount;
 use crate::ledger::delays::RETRY;
 use crate::ledger::rows::{NewDelay, NewEvent};
 use crate::ledger::settling::latest;
 use crate::ledger::submissions::ClaimedRow;
-use crate::ledger::{
-    Claim, ClaimedCall, Dispatch, Held, Hold, LedgerError, Settlement, Submissions,
-};
+use crate::ledger::{Claim, ClaimedCall, Dispatch, Hold, LedgerError, Settlement, Submissions};
 
 #[async_trait]
 impl Submissions for MysqlLedger {
@@ -62,29 +59,18 @@ impl Submissions for MysqlLedger {
         settlements: &[Settlement],
         retire: &[OutboxId],
     ) -> Result<Option<Dispatch>, LedgerError> {
+        let version = self.frame_version.get();
         self.transact(
             &(me, outbox_id, settlements, retire),
-            |tx, (me, outbox_id, settlements, retire)| {
+            move |tx, (me, outbox_id, settlements, retire)| {
                 Box::pin(async move {
                     let reports = settling::carry_out(&mut *tx, settlements).await?;
                     outbox::delete(&mut *tx, retire).await?;
-                    let publications = ReportFrame::publications(&reports);
+                    let publications = ReportFrame::publications(&reports, version);
                     frames::keep(tx, *me, *outbox_id, publications, latest(settlements)).await
                 })
             },
         )
-        .await
-    }
-
-    async fn submitting(
-        &self,
-        me: InstanceId,
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Held>, LedgerError> {
-        self.read(&(me, before, limit), |connection, (me, before, limit)| {
-            Box::pin(submitting(connection, *me, *before, *limit))
-        })
         .await
     }
 }
@@ -320,32 +306,4 @@ async fn queued(
     .fetch_all(tx)
     .await?;
     Ok(queued)
-}
-
-async fn submitting(
-    connection: &mut MySqlConnection,
-    me: InstanceId,
-    before: Timestamp,
-    limit: u32,
-) -> Result<Vec<Held>, Fault> {
-    // idx_message_claimed holds the calls under way and nothing else, in order of message.
-    let rows: Vec<(MessageId, SubmissionId, String)> = sqlx::query_as(
-        "SELECT message_id, submission_id, provider_account \
-         FROM messages FORCE INDEX (idx_message_claimed) \
-         WHERE claim_owner = ? AND claimed_at < ? AND submission_id IS NOT NULL \
-         AND provider_account IS NOT NULL ORDER BY message_id LIMIT ?",
-    )
-    .bind(me)
-    .bind(before.millis())
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, submission, account)| Held {
-            id,
-            submission,
-            account: VendorAccount::from_stored(&account),
-        })
-        .collect())
 }

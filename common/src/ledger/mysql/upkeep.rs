@@ -8,7 +8,7 @@ use super::{
     Fault, MysqlLedger, delays, ending, frames, json_ids, json_rows, lease_now, message_columns,
     settling,
 };
-use crate::broker::ReportFrame;
+use crate::broker::{FrameVersion, ReportFrame};
 use crate::clock::Timestamp;
 use crate::domain::event::EventKind;
 use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
@@ -69,8 +69,10 @@ impl Upkeep for MysqlLedger {
         lost: &[(MessageId, Timestamp)],
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError> {
-        self.transact(&(me, outbox, lost, now), |tx, (me, outbox, lost, now)| {
-            Box::pin(queue_again(tx, *me, *outbox, lost, *now))
+        let version = self.frame_version.get();
+        let given = (me, outbox, lost, now);
+        self.transact(&given, move |tx, (me, outbox, lost, now)| {
+            Box::pin(queue_again(tx, *me, *outbox, lost, *now, version))
         })
         .await
     }
@@ -82,12 +84,11 @@ impl Upkeep for MysqlLedger {
         answered: &[(MessageId, Timestamp)],
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError> {
-        self.transact(
-            &(me, outbox, answered, now),
-            |tx, (me, outbox, answered, now)| {
-                Box::pin(report_again(tx, *me, *outbox, answered, *now))
-            },
-        )
+        let version = self.frame_version.get();
+        let given = (me, outbox, answered, now);
+        self.transact(&given, move |tx, (me, outbox, answered, now)| {
+            Box::pin(report_again(tx, *me, *outbox, answered, *now, version))
+        })
         .await
     }
 
@@ -209,6 +210,7 @@ async fn queue_again(
     outbox: OutboxId,
     lost: &[(MessageId, Timestamp)],
     now: Timestamp,
+    version: FrameVersion,
 ) -> Result<Option<Dispatch>, Fault> {
     let queued = sqlx::query_as(
         "SELECT m.message_id, m.attempt, m.message_type, m.queue \
@@ -237,7 +239,7 @@ async fn queue_again(
         .iter()
         .map(QueuedRow::to_member)
         .collect::<Result<Vec<_>, _>>()?;
-    let publications = frames::send_frames(members, now);
+    let publications = frames::send_frames(members, now, version);
     frames::keep(tx, me, outbox, publications, now).await
 }
 
@@ -247,6 +249,7 @@ async fn report_again(
     outbox: OutboxId,
     answered: &[(MessageId, Timestamp)],
     now: Timestamp,
+    version: FrameVersion,
 ) -> Result<Option<Dispatch>, Fault> {
     let rows = sqlx::query_as(concat!(
         "SELECT ",
@@ -277,7 +280,7 @@ async fn report_again(
         .iter()
         .filter_map(MessageRow::recorded_answer)
         .collect();
-    let publications = ReportFrame::publications(&reports);
+    let publications = ReportFrame::publications(&reports, version);
     frames::keep(tx, me, outbox, publications, now).await
 }
 

@@ -8,10 +8,10 @@ use super::{SqliteLedger, frames, from_sqlx, json_list, json_rows};
 use crate::broker::{Member, QueueName};
 use crate::clock::Timestamp;
 use crate::domain::id::{InstanceId, MessageId, OutboxId};
-use crate::domain::kind::MessageType;
+use crate::domain::kind::{Lane, MessageType};
 use crate::domain::phase::Phase;
 use crate::ledger::delays::{ASK, AskRow, LAST_ASK, RETRY};
-use crate::ledger::rows::{NewDelay, attempt_from, kind_from, lane_from};
+use crate::ledger::rows::{NewDelay, attempt_from, kind_from, lane_from, lane_number};
 use crate::ledger::{Ask, Delays, Dispatch, DueGroup, LedgerError};
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl Delays for SqliteLedger {
         groups: &[DueGroup],
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError> {
-        let groups = groups.to_vec();
+        let (groups, version) = (groups.to_vec(), self.frame_version.get());
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -31,7 +31,7 @@ impl Delays for SqliteLedger {
                     for group in groups {
                         released.extend(release(&mut *connection, group, now).await?);
                     }
-                    let publications = frames::send_frames(released, now);
+                    let publications = frames::send_frames(released, now, version);
                     frames::keep(connection, me, outbox, publications, now).await
                 })
             })
@@ -162,16 +162,14 @@ async fn release(
         .map(|(id, attempt)| json!([id, attempt]))
         .collect();
     let mut released: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
-        "UPDATE messages SET phase = ?1, queued_at = ?2, queue = ?3 + lane \
+        "UPDATE messages SET phase = ?1, queued_at = ?2, queue = ?3 ->> lane \
          FROM json_each(?4) j WHERE messages.message_id = j.value->>0 \
          AND phase = ?5 AND attempt = j.value->>1 \
          RETURNING message_id, attempt, message_type, lane",
     )
     .bind(i64::from(Phase::Queued.number()))
     .bind(now.millis())
-    .bind(i64::from(
-        QueueName::Retry(crate::domain::kind::Lane::Ordinary).number(),
-    ))
+    .bind(retry_queues())
     .bind(json_rows(&rows))
     .bind(i64::from(Phase::Waiting.number()))
     .fetch_all(&mut *connection)
@@ -203,6 +201,17 @@ async fn release(
             Ok((QueueName::Retry(lane_from(lane)), kind_from(kind)?, member))
         })
         .collect()
+}
+
+/// The number of each lane's retry queue, at the place that is the lane's number.
+fn retry_queues() -> String {
+    let mut lanes = Lane::ALL;
+    lanes.sort_by_key(|lane| lane_number(*lane));
+    json_list(
+        lanes
+            .into_iter()
+            .map(|lane| i64::from(QueueName::Retry(lane).number())),
+    )
 }
 
 /// Every route group there can be: naming them makes asks a few ranges of the index.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{SqliteLedger, from_sqlx, json_list, known};
-use crate::broker::{FRAME_VERSION, QueueName};
+use crate::broker::{FRAME_VERSION, FrameVersion, QueueName};
 use crate::clock::Timestamp;
 use crate::domain::id::InstanceId;
 use crate::ledger::instances::newcomer;
@@ -153,6 +153,10 @@ impl Instances for SqliteLedger {
                 })
             })
             .await
+    }
+
+    fn set_frame_version(&self, version: FrameVersion) {
+        self.frame_version.set(version);
     }
 
     async fn leave(&self, me: InstanceId) -> Result<(), LedgerError> {

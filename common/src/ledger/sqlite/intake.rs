@@ -26,6 +26,7 @@ impl Intake for SqliteLedger {
         retire: &[OutboxId],
     ) -> Result<AcceptedBatch, LedgerError> {
         let (messages, retire) = (messages.to_vec(), retire.to_vec());
+        let version = self.frame_version.get();
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -33,7 +34,7 @@ impl Intake for SqliteLedger {
                     let inserted = insert(&mut *connection, &messages).await?;
                     count(&mut *connection, &messages, &inserted).await?;
                     let outcomes = read_back(&mut *connection, &messages).await?;
-                    let publications = kept_frames(&messages, &outcomes);
+                    let publications = kept_frames(&messages, &outcomes, version);
                     let now = accepted_at(&messages);
                     let dispatch = frames::keep(connection, me, outbox, publications, now).await?;
                     Ok(AcceptedBatch { outcomes, dispatch })

@@ -12,6 +12,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 
 use super::LedgerError;
+use super::frames::AgreedVersion;
 use super::rows::{known, message_columns, partner_id};
 use crate::clock::Clock;
 
@@ -47,6 +48,7 @@ pub struct SqliteLedger {
     readers: SqlitePool,
     /// SQLite has no clock of its own: this is "the ledger's clock" by which leases run.
     clock: Arc<dyn Clock>,
+    frame_version: AgreedVersion,
 }
 
 impl SqliteLedger {
@@ -70,6 +72,7 @@ impl SqliteLedger {
             writer,
             readers,
             clock,
+            frame_version: AgreedVersion::default(),
         })
     }
 
@@ -180,8 +183,41 @@ async fn count(ledger: &SqliteLedger, sql: &'static str) -> Result<u64, LedgerEr
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
+    use crate::broker::FrameVersion;
     use crate::clock::SystemClock;
+    use crate::domain::id::{InstanceId, OutboxId};
+    use crate::domain::report::{Report, VendorAccount, Verdict};
+    use crate::ledger::{Instances as _, Outbox as _};
+
+    #[tokio::test]
+    async fn frames_are_written_in_the_version_that_was_agreed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pabal.db");
+        let ledger = SqliteLedger::open(&file, Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let report = Report {
+            account: VendorAccount::new("carrier", "main"),
+            vendor_id: None,
+            message: None,
+            submission: None,
+            verdict: Verdict::Delivered,
+            vendor_code: None,
+            occurred_at: SystemClock.now(),
+        };
+        let (me, now) = (InstanceId::from_number(1), SystemClock.now());
+        for number in [2, 1] {
+            ledger.set_frame_version(FrameVersion::pretended(number));
+            let outbox = OutboxId::from_number(number.into());
+            let kept = ledger.keep_reports(me, outbox, from_ref(&report), None, now);
+            let written = &kept.await.unwrap().unwrap().frames[0].body;
+            // The version is the first field of every frame.
+            assert_eq!(u32::from(written[1]), number);
+        }
+    }
 
     #[tokio::test]
     async fn a_transaction_that_panics_does_not_end_the_ledger() {

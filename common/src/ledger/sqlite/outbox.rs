@@ -111,7 +111,7 @@ impl Outbox for SqliteLedger {
         cursor: Option<(&str, &str)>,
         now: Timestamp,
     ) -> Result<Option<Dispatch>, LedgerError> {
-        let publications = ReportFrame::publications(reports);
+        let publications = ReportFrame::publications(reports, self.frame_version.get());
         let cursor = cursor.map(|(source, at)| (source.to_owned(), at.to_owned()));
         self.writer
             .run(move |connection| {

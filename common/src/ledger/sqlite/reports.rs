@@ -67,7 +67,7 @@ impl Reports for SqliteLedger {
         now: Timestamp,
         due: Timestamp,
     ) -> Result<(), LedgerError> {
-        let reports = reports.to_vec();
+        let (reports, version) = (reports.to_vec(), self.frame_version.get());
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -79,7 +79,7 @@ impl Reports for SqliteLedger {
                         .bind(report.account.as_str())
                         .bind(report.vendor_id.as_ref().map(ToString::to_string))
                         .bind(report.message.map(MessageId::to_column))
-                        .bind(to_park(&report))
+                        .bind(to_park(&report, version))
                         .bind(now.millis())
                         .bind(due.millis())
                         .execute(&mut *connection)

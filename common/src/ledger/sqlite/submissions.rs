@@ -7,17 +7,14 @@ use sqlx::SqliteConnection;
 use super::{SqliteLedger, delays, ending, frames, from_sqlx, json_rows, outbox, settling};
 use crate::broker::{Member, ReportFrame};
 use crate::clock::Timestamp;
-use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::domain::id::{InstanceId, MessageId, OutboxId};
 use crate::domain::kind::MessageType;
 use crate::domain::phase::Phase;
-use crate::domain::report::VendorAccount;
 use crate::ledger::delays::RETRY;
 use crate::ledger::rows::{NewDelay, NewEvent};
 use crate::ledger::settling::latest;
 use crate::ledger::submissions::ClaimedRow;
-use crate::ledger::{
-    Claim, ClaimedCall, Dispatch, Held, Hold, LedgerError, Settlement, Submissions,
-};
+use crate::ledger::{Claim, ClaimedCall, Dispatch, Hold, LedgerError, Settlement, Submissions};
 
 #[async_trait]
 impl Submissions for SqliteLedger {
@@ -115,49 +112,18 @@ impl Submissions for SqliteLedger {
         retire: &[OutboxId],
     ) -> Result<Option<Dispatch>, LedgerError> {
         let (settlements, retire) = (settlements.to_vec(), retire.to_vec());
+        let version = self.frame_version.get();
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
                     outbox::delete(&mut *connection, &retire).await?;
                     let reports = settling::carry_out(&mut *connection, &settlements).await?;
                     let now = latest(&settlements);
-                    let publications = ReportFrame::publications(&reports);
+                    let publications = ReportFrame::publications(&reports, version);
                     frames::keep(connection, me, outbox_id, publications, now).await
                 })
             })
             .await
-    }
-
-    async fn submitting(
-        &self,
-        me: InstanceId,
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Held>, LedgerError> {
-        // The partial index holds the calls under way and nothing else. The optimizer takes it only
-        // where its condition is repeated as a literal: 3 is SUBMITTING, which a claim enters with
-        // a call and an account.
-        const { assert!(Phase::Submitting.number() == 3) };
-        let rows: Vec<(MessageId, SubmissionId, String)> = sqlx::query_as(
-            "SELECT message_id, submission_id, provider_account \
-             FROM messages INDEXED BY idx_message_claimed \
-             WHERE phase = 3 AND owner = ? AND claimed_at < ? AND submission_id IS NOT NULL \
-             AND provider_account IS NOT NULL ORDER BY message_id LIMIT ?",
-        )
-        .bind(me.to_column())
-        .bind(before.millis())
-        .bind(i64::from(limit))
-        .fetch_all(self.readers())
-        .await
-        .map_err(from_sqlx)?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, call, account)| Held {
-                id,
-                submission: call,
-                account: VendorAccount::from_stored(&account),
-            })
-            .collect())
     }
 }
 

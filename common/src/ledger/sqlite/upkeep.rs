@@ -78,6 +78,7 @@ impl Upkeep for SqliteLedger {
             .iter()
             .map(|(id, at)| json!([id.to_column(), at.millis()]))
             .collect();
+        let version = self.frame_version.get();
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -96,7 +97,7 @@ impl Upkeep for SqliteLedger {
                         .iter()
                         .map(QueuedRow::to_member)
                         .collect::<Result<Vec<_>, _>>()?;
-                    let publications = frames::send_frames(members, now);
+                    let publications = frames::send_frames(members, now, version);
                     frames::keep(connection, me, outbox, publications, now).await
                 })
             })
@@ -114,6 +115,7 @@ impl Upkeep for SqliteLedger {
             .iter()
             .map(|(id, at)| json!([id.to_column(), at.millis()]))
             .collect();
+        let version = self.frame_version.get();
         self.writer
             .run(move |connection| {
                 Box::pin(async move {
@@ -143,7 +145,7 @@ impl Upkeep for SqliteLedger {
                         .iter()
                         .filter_map(MessageRow::recorded_answer)
                         .collect();
-                    let publications = ReportFrame::publications(&reports);
+                    let publications = ReportFrame::publications(&reports, version);
                     frames::keep(connection, me, outbox, publications, now).await
                 })
             })

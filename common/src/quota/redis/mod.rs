@@ -24,7 +24,7 @@ mod script;
 mod trouble;
 
 use link::{Link, in_time};
-use pool::{Demand, Pool, Reply};
+use pool::{Demand, Pool, Reply, Terms};
 use repeats::Repeats;
 
 /// Where Redis is.
@@ -112,11 +112,13 @@ impl RedisQuota {
 
     async fn pool(&self, partner: &PartnerId, meter: Meter) -> Arc<Pool> {
         let new = async {
-            let meter = match meter {
-                Meter::Messages => "messages",
-                Meter::Express => "express",
+            let (meter, terms) = match meter {
+                Meter::Messages => ("messages", Terms::CLOSE),
+                Meter::Express => ("express", Terms::CLOSE),
+                Meter::Fair => ("fair", Terms::LOOSE),
             };
-            Arc::new(Pool::new(format!("{}rate:{partner}:{meter}", self.prefix)))
+            let key = format!("{}rate:{partner}:{meter}", self.prefix);
+            Arc::new(Pool::new(key, terms))
         };
         self.pools.get_with((partner.clone(), meter), new).await
     }

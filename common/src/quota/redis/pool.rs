@@ -14,19 +14,40 @@ use super::link::Link;
 use super::script::{Answer, Question};
 use crate::telemetry::metric;
 
-/// A lease is the part of a limit that a partner may use up in this time …
-const CHUNKS_PER_SECOND: u32 = 50;
-/// … and nobody may use it after this one.
-const VALID: Duration = Duration::from_millis(100);
 /// How many demands go along in one call.
 const DEMANDS: usize = 256;
 /// For how long Redis is told of what was given out without it.
 const UNASKED: Duration = Duration::from_secs(1);
 
+/// How much of a limit is leased at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// A lease is at most this part of a second's worth …
+    chunks_per_second: u32,
+    /// … and nobody may use it after this time.
+    valid: Duration,
+}
+
+impl Terms {
+    /// For a limit that refuses: what one process holds, it holds from the others, so that is
+    /// little, and not for long.
+    pub(super) const CLOSE: Self = Self {
+        chunks_per_second: 50,
+        valid: Duration::from_millis(100),
+    };
+    /// For a limit that only says who goes first: being a little wrong refuses nobody, and a partner
+    /// of a few messages a second asks once for all of them.
+    pub(super) const LOOSE: Self = Self {
+        chunks_per_second: 10,
+        valid: Duration::from_secs(1),
+    };
+}
+
 /// One limit. Demands that no lease meets wait for a call, of which one at a time is under way.
 #[derive(Debug)]
 pub(super) struct Pool {
     key: String,
+    terms: Terms,
     state: Mutex<State>,
 }
 
@@ -74,7 +95,7 @@ struct Round {
 }
 
 impl Pool {
-    pub(super) fn new(key: String) -> Self {
+    pub(super) fn new(key: String, terms: Terms) -> Self {
         let now = Instant::now();
         let state = State {
             bucket: Bucket::full(now),
@@ -96,6 +117,7 @@ impl Pool {
         };
         Self {
             key,
+            terms,
             state: Mutex::new(state),
         }
     }
@@ -150,8 +172,8 @@ impl Pool {
             return None;
         };
         let per_second = last.demand.share.per_second.get();
-        let useful = state.usage.expected(now);
-        let chunk = useful.min(per_second / CHUNKS_PER_SECOND);
+        let useful = state.usage.expected(now, self.terms.valid);
+        let chunk = useful.min(per_second / self.terms.chunks_per_second);
         let question = Question {
             per_second,
             unasked: state.unasked.told(now),
@@ -189,7 +211,8 @@ impl Pool {
                 (false, _) => {}
             }
         }
-        state.lease.add(now, round.asked_at + VALID, leased);
+        let until = round.asked_at + self.terms.valid;
+        state.lease.add(now, until, leased);
     }
 
     /// Those who wait hear nothing.
@@ -275,10 +298,10 @@ struct Usage {
 }
 
 impl Usage {
-    /// What will be granted while a lease is valid, if it goes on as since the last call.
-    fn expected(&mut self, now: Instant) -> u32 {
+    /// What will be granted while a lease is `valid`, if it goes on as since the last call.
+    fn expected(&mut self, now: Instant, valid: Duration) -> u32 {
         let micros = now.saturating_duration_since(self.since).as_micros().max(1);
-        let expected = u128::from(self.items) * VALID.as_micros() / micros;
+        let expected = u128::from(self.items) * valid.as_micros() / micros;
         *self = Self {
             items: 0,
             since: now,

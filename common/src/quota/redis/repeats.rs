@@ -3,39 +3,49 @@
 
 use std::sync::Arc;
 
+use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 use aws_lc_rs::digest::{SHA256, digest};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::super::local::REMEMBERED;
 use super::link::Link;
+use super::trouble;
 use crate::domain::id::{ClientMsgId, MessageId, PartnerId};
 
-/// How many may wait to be written; more are forgotten.
+/// How many may wait to be written, and how many to be asked for; more are forgotten, and not asked
+/// for.
 const WAITING: usize = 8192;
-/// How many are written at once.
-const WRITTEN: usize = 256;
+/// How many are written, or asked for, in one call.
+const TOGETHER: usize = 256;
 /// Bytes of the digest that stands for a client id: it is the partner's text and not for the eyes
 /// of those who look into Redis. Two that meet do no harm, since the ledger has the last word.
 const DIGEST: usize = 16;
 
-/// Accepted client ids, kept in Redis.
+/// Who wants to know what a key stands for.
+type Asker = (String, oneshot::Sender<Option<MessageId>>);
+
+/// Accepted client ids, kept in Redis. Under load a call carries what has come since the last one.
 #[derive(Debug)]
 pub(super) struct Repeats {
     link: Arc<Link>,
     prefix: String,
     writing: mpsc::Sender<(String, MessageId)>,
+    asking: mpsc::Sender<Asker>,
 }
 
 impl Repeats {
-    /// Starts the task that writes; it ends when these are dropped.
+    /// Starts the tasks that write and ask; they end when these are dropped.
     pub(super) fn start(link: Arc<Link>, prefix: String) -> Self {
-        let (writing, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(write(Arc::clone(&link), waiting));
+        let (writing, news) = mpsc::channel(WAITING);
+        let (asking, askers) = mpsc::channel(WAITING);
+        tokio::spawn(write(Arc::clone(&link), news));
+        tokio::spawn(ask(Arc::clone(&link), askers));
         Self {
             link,
             prefix,
             writing,
+            asking,
         }
     }
 
@@ -49,15 +59,14 @@ impl Repeats {
         partner: &PartnerId,
         client: &ClientMsgId,
     ) -> Option<MessageId> {
-        let key = self.key(partner, client);
-        let get = async |mut connection: MultiplexedConnection| {
-            ::redis::cmd("GET")
-                .arg(key)
-                .query_async::<Option<Vec<u8>>>(&mut connection)
-                .await
-        };
-        let value = self.link.call(get).await??;
-        str::from_utf8(&value).ok()?.parse().ok()
+        if !self.link.is_there() {
+            return None;
+        }
+        let (tell, told) = oneshot::channel();
+        self.asking
+            .try_send((self.key(partner, client), tell))
+            .ok()?;
+        told.await.ok()?
     }
 
     fn key(&self, partner: &PartnerId, client: &ClientMsgId) -> String {
@@ -69,8 +78,8 @@ impl Repeats {
 }
 
 async fn write(link: Arc<Link>, mut waiting: mpsc::Receiver<(String, MessageId)>) {
-    let mut news = Vec::with_capacity(WRITTEN);
-    while waiting.recv_many(&mut news, WRITTEN).await > 0 {
+    let mut news = Vec::with_capacity(TOGETHER);
+    while waiting.recv_many(&mut news, TOGETHER).await > 0 {
         let mut sets = ::redis::pipe();
         for (key, message) in news.drain(..) {
             sets.cmd("SET")
@@ -85,4 +94,39 @@ async fn write(link: Arc<Link>, mut waiting: mpsc::Receiver<(String, MessageId)>
         };
         link.call(set).await;
     }
+}
+
+/// Asks for whatever waits, one call at a time. Who is not answered hears nothing.
+async fn ask(link: Arc<Link>, mut waiting: mpsc::Receiver<Asker>) {
+    let mut askers = Vec::with_capacity(TOGETHER);
+    while waiting.recv_many(&mut askers, TOGETHER).await > 0 {
+        let (keys, tell): (Vec<_>, Vec<_>) = askers.drain(..).unzip();
+        let mut gets = ::redis::pipe();
+        gets.ignore_errors();
+        for key in keys {
+            gets.cmd("GET").arg(key);
+        }
+        let get = async |mut connection: MultiplexedConnection| {
+            let values: Vec<RedisResult<Option<Vec<u8>>>> =
+                gets.query_async(&mut connection).await?;
+            values.into_iter().map(of_one_key).collect()
+        };
+        let values: Vec<Option<Vec<u8>>> = link.call(get).await.unwrap_or_default();
+        for (tell, value) in tell.into_iter().zip(values) {
+            // Who has gone needs no answer.
+            let _ = tell.send(value.as_deref().and_then(read));
+        }
+    }
+}
+
+/// A key under which something else stands says nothing, and nothing of the other keys.
+fn of_one_key(value: RedisResult<Option<Vec<u8>>>) -> RedisResult<Option<Vec<u8>>> {
+    match value {
+        Err(error) if trouble::is_of_one_key(&error) => Ok(None),
+        value => value,
+    }
+}
+
+fn read(value: &[u8]) -> Option<MessageId> {
+    str::from_utf8(value).ok()?.parse().ok()
 }

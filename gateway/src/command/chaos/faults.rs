@@ -10,9 +10,9 @@ use pabal_gateway::trial::proxy::{Flow, Proxy};
 use pabal_simulator::Family;
 use tokio::time::sleep;
 
-use super::cluster::Member;
-use super::parts::Part;
-use super::stage::{SCHEMA, Stage};
+use super::stage::Stage;
+use crate::command::ground::member::Member;
+use crate::command::ground::parts::{Part, SCHEMA};
 
 type Done<'a> = BoxFuture<'a, anyhow::Result<()>>;
 
@@ -99,12 +99,12 @@ pub(super) static ALL: &[Fault] = &[
     Fault::new(
         "broker-cut",
         "connections to the broker are cut five times while confirms are outstanding",
-        |stage, _| Box::pin(mute_and_cut(&stage.parts.rabbit.proxy, 5)),
+        |stage, _| Box::pin(mute_and_cut(&stage.ways.rabbit, 5)),
     ),
     Fault::new(
         "broker-redelivery",
         "connections to the broker are cut 30 times, so that frames come again and again",
-        |stage, _| Box::pin(cut_often(&stage.parts.rabbit.proxy)),
+        |stage, _| Box::pin(cut_often(&stage.ways.rabbit)),
     ),
     Fault::new("broker-stall", "the broker freezes for 20 s", |stage, _| {
         Box::pin(stall(stage, Part::Rabbit, 20))
@@ -143,7 +143,7 @@ pub(super) static ALL: &[Fault] = &[
     Fault::new(
         "ledger-cut",
         "connections to the database are cut ten times while the answer to COMMIT is on its way",
-        |stage, _| Box::pin(mute_and_cut(&stage.parts.mysql.proxy, 10)),
+        |stage, _| Box::pin(mute_and_cut(&stage.ways.mysql, 10)),
     ),
     Fault::new(
         "ledger-deadlocks",
@@ -420,14 +420,13 @@ async fn endpoint(stage: &Stage, mood: Mood) -> anyhow::Result<()> {
 }
 
 async fn together(stage: &Stage, random: &mut fastrand::Rng) -> anyhow::Result<()> {
-    let parts = &stage.parts;
     for round in 0..3 {
         for _ in 0..3 {
             let members = &stage.cluster.members;
             members[random.usize(..members.len())].kill();
-            parts.rabbit.proxy.cut();
+            stage.ways.rabbit.cut();
             sleep(Duration::from_millis(random.u64(300..1_500))).await;
-            parts.mysql.proxy.cut();
+            stage.ways.mysql.cut();
             sleep(Duration::from_millis(random.u64(300..1_500))).await;
         }
         let part = [Part::Rabbit, Part::Mysql, Part::Redis][round];

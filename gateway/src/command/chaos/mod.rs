@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, ground};
 
-mod cluster;
 mod faults;
-mod parts;
 mod report;
 mod stage;
 mod trial;
+mod ways;
 
 use faults::Fault;
 use stage::Stage;
@@ -45,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
     /// What starts the private back-ends
-    #[arg(long, value_name = "SCRIPT", default_value = "scripts/backends")]
+    #[arg(long, value_name = "SCRIPT", default_value = ground::BACKENDS)]
     backends: PathBuf,
     /// Keeps the folder with logs, ledger and queues
     #[arg(long)]

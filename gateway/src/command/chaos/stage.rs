@@ -1,31 +1,43 @@
 //! Everything a fault happens to: private back-ends, the services, the vendors, and a folder that
 //! holds it all.
 
-use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use pabal_gateway::trial::books::Others;
 use pabal_gateway::trial::site::{Program, Site};
-use pabal_simulator::{Family, Pace, Simulator, SimulatorConfig};
+use pabal_simulator::{Pace, Simulator, SimulatorConfig};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::Cluster;
-use super::parts::Parts;
+use super::ways::{Ways, through};
+use crate::command::ground::cluster::{Cluster, Keeper};
+use crate::command::ground::configuration::{self, Speed};
+use crate::command::ground::member::Setup;
+use crate::command::ground::parts::{Part, Parts, ledger_url};
+use crate::command::ground::{binaries, free_ports, process};
 
-/// The schema at the private ledger.
-pub(super) const SCHEMA: &str = "pabal";
-/// The user the services log in as: without the rights of an administrator, so that a read-only
-/// server is read-only for it.
-const USER: &str = "pabal";
+/// How many of each service there are.
+const SERVICES: [(&str, usize); 4] = [
+    ("receiver", 2),
+    ("sender", 2),
+    ("reporter", 2),
+    ("webhook-receiver", 1),
+];
+/// Small enough for a busy machine: the load is light.
+const BUFFER_POOL: &str = "128M";
+const SPEED: Speed = Speed {
+    tps: 2000,
+    concurrency: 32,
+};
 
 /// Everything that runs.
 pub(super) struct Stage {
     /// The back-ends.
     pub(super) parts: Parts,
+    /// The ways to them.
+    pub(super) ways: Ways,
     /// The services.
     pub(super) cluster: Cluster,
     /// What surrounds them.
@@ -34,6 +46,7 @@ pub(super) struct Stage {
     pub(super) folder: PathBuf,
     /// Messages of the trials so far.
     others: Mutex<Others>,
+    _keeper: Keeper,
 }
 
 impl Stage {
@@ -43,20 +56,19 @@ impl Stage {
         folder: &Path,
         deadline: Duration,
     ) -> anyhow::Result<Self> {
-        let parts = Parts::start(script, &folder.join("parts")).await?;
-        parts
-            .sql(&format!(
-                "CREATE DATABASE IF NOT EXISTS {SCHEMA}; \
-                 CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{USER}'; \
-                 CREATE USER IF NOT EXISTS '{USER}'@'localhost' IDENTIFIED BY '{USER}'; \
-                 GRANT ALL ON {SCHEMA}.* TO '{USER}'@'%'; \
-                 GRANT ALL ON {SCHEMA}.* TO '{USER}'@'localhost'"
-            ))
-            .await?;
-        let ports = free_ports(Cluster::size())?;
+        let parts = Parts::start(script, &folder.join("parts"), BUFFER_POOL).await?;
+        parts.create_schema().await?;
+        let ways = Ways::to(&parts).await?;
+        let ports = free_ports(SERVICES.iter().map(|(_, count)| count).sum())?;
         let binaries = binaries()?;
         let config = folder.join("pabal.toml");
-        let cluster = Cluster::new(&binaries, &config, folder, &ports);
+        let setup = Setup {
+            binaries: &binaries,
+            config: &config,
+            logs: folder,
+            settings: &[],
+        };
+        let cluster = Cluster::of_services(&setup, &SERVICES, &ports);
         let callbacks = cluster.bases("webhook-receiver");
         let simulator = SimulatorConfig {
             callback_base: callbacks.first().cloned(),
@@ -68,7 +80,10 @@ impl Stage {
             ..SimulatorConfig::default()
         };
         let simulator = Simulator::start(simulator, CancellationToken::new()).await?;
-        std::fs::write(&config, configuration(&parts, &simulator, folder, deadline))?;
+        let servers = servers(&parts, &ways)?;
+        let text =
+            settings(folder, deadline) + &servers + &configuration::vendors(&simulator, SPEED);
+        std::fs::write(&config, text)?;
         let site = Site {
             receivers: cluster.bases("receiver"),
             reporters: cluster.bases("reporter"),
@@ -83,19 +98,29 @@ impl Stage {
         let migrated = site.program.run(&["migrate"])?;
         let said = String::from_utf8_lossy(&migrated.stderr);
         ensure!(migrated.status.success(), "pabal migrate: {said}");
+        let keeper = cluster.keep();
         cluster.start().await?;
         Ok(Self {
             parts,
+            ways,
             cluster,
             site,
             folder: folder.to_path_buf(),
             others: Mutex::default(),
+            _keeper: keeper,
         })
     }
 
     /// Messages of earlier trials, which the same vendors took.
     pub(super) fn others(&self) -> MutexGuard<'_, Others> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most memory any service holds, in KiB.
+    pub(super) fn memory(&self) -> u64 {
+        let pids = self.cluster.members.iter().filter_map(|one| one.pid());
+        let held = pids.filter_map(|pid| Some(process::read(pid)?.resident));
+        held.max().unwrap_or(0)
     }
 
     /// Stops everything.
@@ -107,67 +132,25 @@ impl Stage {
     }
 }
 
-/// The folder of this program, in which the others are, too.
-fn binaries() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own.parent().context("no folder of programs")?;
-    let wanted = folder.join("pabal-sender");
-    ensure!(
-        wanted.exists(),
-        "{} is missing: build every program first, with `cargo build --release --workspace`",
-        wanted.display()
-    );
-    Ok(folder.to_path_buf())
-}
-
-/// Ports that stay free while nothing listens: below those the system lends to clients.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let mut held = Vec::new();
-    for _ in 0..1000 {
-        if held.len() == count {
-            break;
-        }
-        held.extend(TcpListener::bind((
-            "127.0.0.1",
-            fastrand::u16(12_000..32_000),
-        )));
-    }
-    ensure!(held.len() == count, "there are not enough free ports");
-    let ports = held.iter().map(TcpListener::local_addr);
-    ports.map(|address| Ok(address?.port())).collect()
+/// The back-ends, through the ways that can be disturbed.
+fn servers(parts: &Parts, ways: &Ways) -> anyhow::Result<String> {
+    Ok(configuration::servers(
+        &ledger_url(&ways.mysql.address().to_string()),
+        &through(&ways.rabbit, parts, Part::Rabbit)?,
+        &through(&ways.redis, parts, Part::Redis)?,
+    ))
 }
 
 /// Settings as in earnest, but that doubt ends within a minute instead of a day.
-fn configuration(
-    parts: &Parts,
-    simulator: &Simulator,
-    folder: &Path,
-    deadline: Duration,
-) -> String {
+fn settings(folder: &Path, deadline: Duration) -> String {
     let deadline = deadline.as_secs();
-    let ledger = parts.mysql.url();
-    let ledger = match ledger.split_once('@') {
-        Some((_, place)) => place,
-        None => ledger.trim_start_matches("mysql://"),
-    };
-    let ledger = ledger.split('/').next().unwrap_or(ledger);
-    let (broker, quota) = (parts.rabbit.url(), parts.redis.url());
     let data = folder.join("data");
     let data = data.display();
-    let mut text = format!(
+    format!(
         r#"
 data.folder = "{data}"
 log.format = "human"
 log.filter = "info"
-
-[ledger]
-url = "mysql://{USER}:{USER}@{ledger}/{SCHEMA}"
-
-[broker]
-url = "{broker}"
-
-[quota]
-url = "{quota}"
 
 [simulator]
 enabled = false
@@ -196,32 +179,5 @@ waits = "500ms,1s,2s,4s,5s,5s,5s,5s,5s,5s,10s,10s,10s,10s"
 [query]
 per_second = 100_000
 "#
-    );
-    for (family, kinds) in [
-        (Family::Carrier, r#""SMS", "LMS", "MMS""#),
-        (Family::Rcshub, r#""RCS""#),
-        (Family::Kakao, r#""KAKAO_ALIMTALK", "KAKAO_BRAND_MESSAGE""#),
-        (Family::Talk, r#""NAVER_TALK""#),
-    ] {
-        let url = simulator.base_url(family);
-        let _ = write!(
-            text,
-            r#"
-[[account]]
-protocol = "{family}"
-name = "main"
-base_url = "{url}"
-api_key = "simulator-key"
-callback_secret = "simulator-secret"
-
-[[route]]
-name = "{family}"
-account = "{family}/main"
-kinds = [{kinds}]
-tps = 2000
-concurrency = 32
-"#
-        );
-    }
-    text
+    )
 }

@@ -54,7 +54,7 @@ pub(super) async fn run(
         rate,
         patience: Duration::from_secs(420),
     };
-    let before = stage.cluster.memory();
+    let before = stage.memory();
     let load = Load::start(&stage.site, &partner, &name, manner, random.fork());
     tokio::time::sleep(BEFORE).await;
     let injected = (fault.inject)(stage, &mut random).await;
@@ -77,7 +77,7 @@ pub(super) async fn run(
         repeated: outbox.lost_answers,
         verdict,
         recovery,
-        memory: (before, stage.cluster.memory()),
+        memory: (before, stage.memory()),
     })
 }
 

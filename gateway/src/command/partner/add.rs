@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Accepted messages a second, 1 to 100000
     #[arg(long, value_name = "N", default_value_t = PER_SECOND, value_parser = rate())]
     rate: u32,
-    /// AUTH messages a second on the express lane, 1 to 100000; those beyond take the ordinary lane
+    /// AUTH messages a second on the express lane, 1 to 100000; those beyond count as any other message
     #[arg(long, value_name = "N", default_value_t = EXPRESS_PER_SECOND, value_parser = rate())]
     express_rate: u32,
     /// Where results are sent; without it they are there by query alone

@@ -297,6 +297,7 @@ async fn poll(
     let mut archive = lock(&vendor.archive);
     let due = vendor.reports.take_due(REMEMBERED);
     if !due.is_empty() {
+        vendor.announce(&due);
         archive.publish(&due, SystemClock.now());
         vendor.settle(&due);
     }

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{AccountConfig, Pace, SimulatorConfig};
 use crate::door::{Door, DoorState};
 use crate::family::Family;
+use crate::observer::Observer;
 use crate::outcome::{Ending, Outcome};
 use crate::record::{Record, Reported};
 use crate::reports::{Item, Notation, Reports};
@@ -67,6 +68,7 @@ pub(crate) struct Vendor {
     /// What can be polled and asked for; empty at vendors that offer neither.
     pub(crate) archive: Mutex<Archive>,
     max_waiting_reports: usize,
+    observer: Option<Arc<dyn Observer>>,
     callback_base: watch::Receiver<Option<String>>,
     script: Mutex<VecDeque<NextAnswer>>,
     sights: Mutex<Sights>,
@@ -92,6 +94,7 @@ impl Vendor {
             archive: Mutex::new(Archive::new(record.epoch())),
             record,
             max_waiting_reports: config.max_waiting_reports,
+            observer: config.observer.clone(),
             callback_base,
             script: Mutex::default(),
             sights: Mutex::default(),
@@ -171,13 +174,16 @@ impl Vendor {
         }
     }
 
+    /// Tells the observer that these reports go out now.
+    pub(crate) fn announce(&self, items: &[Item]) {
+        if let Some(observer) = &self.observer {
+            observer.reports(&mut items.iter().map(|item| item.message));
+        }
+    }
+
     /// Notes reports as arrived.
     pub(crate) fn settle(&self, items: &[Item]) {
-        let noted: Vec<_> = items
-            .iter()
-            .map(|item| (item.vendor, item.notation))
-            .collect();
-        self.record.reported(self.family, &noted);
+        self.record.reported(self.family, items);
         self.wake_early(items);
     }
 
@@ -219,6 +225,9 @@ impl Vendor {
                 return Err(Fault::Error);
             }
         };
+        if let Some(observer) = &self.observer {
+            observer.took(&mut taken.iter().map(|(message, _, _)| *message));
+        }
         let mut vendor_ids = first..;
         let mut fates = Vec::with_capacity(members.len());
         let mut reports = Vec::with_capacity(members.len());

@@ -19,6 +19,10 @@ fn drain(budget: &mut Budget, lane: Lane, now: Timestamp) -> usize {
         .sum()
 }
 
+fn lane() -> impl Strategy<Value = Lane> {
+    proptest::sample::select(Lane::ALL.to_vec())
+}
+
 #[test]
 fn a_whole_batch_fits_into_the_bucket_of_a_slow_route() {
     let mut budget = Budget::new(1, 100, START);
@@ -49,6 +53,14 @@ fn express_finds_a_token_while_ordinary_traffic_takes_all_it_can_get() {
             assert_eq!(budget.take(Lane::Express, 1, now), 1, "at {tick}");
         }
     }
+}
+
+#[test]
+fn bulk_leaves_the_express_reserve_as_ordinary_traffic_does() {
+    let both = [Lane::Ordinary, Lane::Bulk];
+    let [ordinary, bulk] = both.map(|lane| drain(&mut Budget::new(1_000, 10, START), lane, START));
+    let all = drain(&mut Budget::new(1_000, 10, START), Lane::Express, START);
+    assert_eq!((bulk, all), (ordinary, ordinary + 10));
 }
 
 #[test]
@@ -101,16 +113,15 @@ proptest! {
         rate in 1..=100_000_u32,
         batch in 1..=500_usize,
         senders in 1..=8_u32,
-        takes in proptest::collection::vec((0..400_u64, any::<bool>(), 1..1_000_usize, 0..=100_u32), 1..120),
+        takes in proptest::collection::vec((0..400_u64, lane(), 1..1_000_usize, 0..=100_u32), 1..120),
     ) {
         let mut budget = Budget::new(rate, batch, START);
         budget.set_share(senders, START);
         let burst = u128::from(budget.burst());
         let mut now = START;
         let mut granted = Vec::new();
-        for (later, express, up_to, percent) in takes {
+        for (later, lane, up_to, percent) in takes {
             now = now.plus(Duration::from_millis(later));
-            let lane = if express { Lane::Express } else { Lane::Ordinary };
             let taken = budget.take(lane, up_to, now);
             prop_assert!(taken <= up_to);
             if taken == 0 {
@@ -141,13 +152,12 @@ proptest! {
         rate in 1..=100_000_u32,
         batch in 1..=500_usize,
         senders in 1..=8_u32,
-        express in any::<bool>(),
+        lane in lane(),
         up_to in 1..1_000_usize,
     ) {
         let mut budget = Budget::new(rate, batch, START);
         budget.set_share(senders, START);
         budget.empty(START);
-        let lane = if express { Lane::Express } else { Lane::Ordinary };
         let wait = budget.wait(lane, up_to, START).unwrap();
         let mut early = budget.clone();
         prop_assert_eq!(early.take(lane, up_to, START.plus(wait - Duration::from_millis(1))), 0);

@@ -105,14 +105,17 @@ fn a_frame_is_lost_when_later_ones_were_taken_long_since() {
 }
 
 #[test]
-fn the_express_lane_has_the_shorter_margin() {
-    let row = Watched {
-        queue: QueueName::Retry(Lane::Express),
-        queued_at: ago(16),
-        ..row(Phase::Queued)
-    };
-    let empty = with_queue(row.queue, Some(0), None);
-    assert_eq!(judge(&row, &empty), Some(Duty::QueueAgain));
+fn the_express_lane_alone_has_the_shorter_margin() {
+    for lane in Lane::ALL {
+        let row = Watched {
+            queue: QueueName::Retry(lane),
+            queued_at: ago(16),
+            ..row(Phase::Queued)
+        };
+        let empty = with_queue(row.queue, Some(0), None);
+        let lost = (lane == Lane::Express).then_some(Duty::QueueAgain);
+        assert_eq!(judge(&row, &empty), lost);
+    }
 }
 
 #[test]
