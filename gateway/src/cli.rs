@@ -29,7 +29,7 @@ Examples:
   pabal reconcile                            do the books agree? exit code 1 if not
   pabal config                               every setting in force, and where it comes from
 
-Exit codes: 0 done, 1 failed or (reconcile, demo) not as expected, 2 wrong use or configuration.";
+Exit codes: 0 done, 1 failed or (reconcile, demo, chaos, bench) not as expected, 2 wrong use or configuration.";
 
 /// Where settings come from, and where they lead.
 #[derive(Args, Clone)]
@@ -70,6 +70,8 @@ enum Command {
     Health(command::health::Arguments),
     /// Run a cluster on private back-ends, let one part after the other fail, check the books
     Chaos(command::chaos::Arguments),
+    /// Measure: messages a second, latency, processor time and memory, and that nothing is lost
+    Bench(command::bench::Arguments),
 }
 
 impl Configuration {
@@ -78,6 +80,11 @@ impl Configuration {
         let (file, flags) = (self.arguments.file()?, self.arguments.flags());
         settings::load(file, std::env::vars(), flags)
             .map_err(|error| Failure::usage(format!("configuration:\n{error}")))
+    }
+
+    /// The settings given by `--set`.
+    pub(crate) fn flags(&self) -> &[(String, String)] {
+        self.arguments.flags()
     }
 
     /// The same with more settings on top.
@@ -106,6 +113,7 @@ pub(crate) async fn run() -> Result<(), Failure> {
         Command::Front(arguments) => command::front::run(arguments).await,
         Command::Health(arguments) => command::health::run(arguments).await,
         Command::Chaos(arguments) => command::chaos::run(arguments).await,
+        Command::Bench(arguments) => command::bench::run(with, arguments).await,
         Command::Openapi => command::openapi::run(with).await,
     }
 }

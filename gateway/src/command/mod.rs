@@ -5,6 +5,7 @@ use pabal_common::domain::id::PartnerId;
 pub(crate) use pabal_common::process::Failure;
 use pabal_common::process::{Backends, Visit};
 
+pub(crate) mod bench;
 pub(crate) mod chaos;
 pub(crate) mod config;
 pub(crate) mod dead_letter;

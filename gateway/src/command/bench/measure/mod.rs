@@ -1,0 +1,5 @@
+//! What is measured beside the messages themselves.
+
+pub(super) mod machine;
+pub(super) mod meter;
+pub(super) mod timing;
