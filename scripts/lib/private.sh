@@ -133,6 +133,10 @@ detach() {
     PABAL_BACKEND=$folder setsid "$@" >>"$folder/log" 2>&1 </dev/null &
     launched=$!
     disown "$launched"
+    # Until it has replaced the shell, its environment does not say whose it is.
+    until grep -qzxF "PABAL_BACKEND=$folder" "/proc/$launched/environ" 2>/dev/null || has_ended "$launched"; do
+        sleep 0.01
+    done
 }
 
 # ---------------------------------------------------------------------------------------- MySQL

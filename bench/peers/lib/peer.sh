@@ -111,7 +111,7 @@ await() {
     shift
     until "$@"; do
         for name in "${started[@]}"; do
-            is_running "$name" || {
+            ! has_ended "$(<"$state/$name/pid")" || {
                 tail -n 20 "$state/$name/log" >&2
                 die "$name ended instead of starting; its log is $state/$name/log"
             }
