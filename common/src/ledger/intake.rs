@@ -45,11 +45,11 @@ pub trait Intake: Send + Sync {
     /// Keeps messages and one outbox row for the whole batch in one transaction, and retires outbox
     /// rows whose frames are confirmed. Rows are inserted in the order of their unique key; what
     /// became of each is read back, never counted. Two of a batch with the same client id: the
-    /// first in order is kept.
+    /// first in order is kept. A message id is offered once.
     ///
     /// # Errors
-    /// [`LedgerError`]: nothing was kept, unless the commit's answer was lost; offering the same
-    /// messages again is safe either way.
+    /// [`LedgerError`]: nothing was kept, unless the commit's answer was lost. The same request under
+    /// new message ids then finds what was kept, as repeated.
     async fn accept(
         &self,
         me: InstanceId,
@@ -60,7 +60,10 @@ pub trait Intake: Send + Sync {
 }
 
 /// How many rows one statement inserts; the largest that fits is taken.
-pub(super) const SIZES: [usize; 3] = [64, 8, 1];
+///
+/// A batch takes one to three statements: each is a round trip during which all that wait for the
+/// commit wait, and each size a prepared statement on every connection.
+pub(super) const SIZES: [usize; 13] = [128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 2, 1];
 
 /// Cuts rows into the pieces that one statement each inserts, and tells by which of [`SIZES`].
 pub(super) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = (usize, &[T])> {
@@ -122,24 +125,29 @@ pub(super) fn accepted_at(messages: &[NewMessage]) -> Timestamp {
     first.unwrap_or_default()
 }
 
+/// Those that were kept.
+pub(super) fn kept<'m>(
+    messages: &'m [NewMessage],
+    outcomes: &[Accepted],
+) -> impl Iterator<Item = &'m NewMessage> {
+    let both = messages.iter().zip(outcomes);
+    both.filter_map(|(message, outcome)| (*outcome == Accepted::Kept).then_some(message))
+}
+
 /// The frames of those that were kept.
 pub(super) fn kept_frames(
     messages: &[NewMessage],
     outcomes: &[Accepted],
     version: FrameVersion,
 ) -> Vec<Publication> {
-    let kept = messages
-        .iter()
-        .zip(outcomes)
-        .filter(|(_, outcome)| **outcome == Accepted::Kept)
-        .map(|(message, _)| {
-            let member = Member {
-                id: message.id,
-                attempt: 0,
-            };
-            let queue = QueueName::of(message.kind, message.lane);
-            (queue, message.kind, member)
-        });
+    let kept = kept(messages, outcomes).map(|message| {
+        let member = Member {
+            id: message.id,
+            attempt: 0,
+        };
+        let queue = QueueName::of(message.kind, message.lane);
+        (queue, message.kind, member)
+    });
     frames::send_frames(kept, accepted_at(messages), version)
 }
 

@@ -81,6 +81,14 @@ impl Hand {
         oldest.take(most).collect()
     }
 
+    /// The same, if there are at least so many.
+    pub(super) fn take_confirmed_if(&mut self, least: usize, most: usize) -> Vec<OutboxId> {
+        match self.confirmed.len() >= least {
+            true => self.take_confirmed(most),
+            false => Vec::new(),
+        }
+    }
+
     pub(super) fn put_back(&mut self, rows: impl IntoIterator<Item = OutboxId>) {
         for row in rows {
             self.keep(row);

@@ -36,6 +36,8 @@ pub use publisher::Publisher;
 use breakers::{Breakers, Ending, Turn};
 use hand::{Grip, Hand};
 
+/// From how many confirmed rows on a commit takes them along.
+const RETIRE_ALONG: usize = 32;
 /// The most rows retired in one transaction.
 const RETIRE_AT_ONCE: usize = 1_000;
 /// The most rows read from the outbox at a time, and how many of them are published at a time.
@@ -143,11 +145,12 @@ impl Relay {
         self.breakers().refusing(boot_time())
     }
 
-    /// Confirmed rows, at most 1,000, to be retired by the caller's next commit. Give them back
-    /// with [`retire_failed`](Self::retire_failed) if that fails; rows that are lost here are
-    /// published once more and retired then.
+    /// Confirmed rows to be retired by the caller's next commit: none until there are enough to be
+    /// worth a statement of it, for which all its callers wait. Give them back with
+    /// [`retire_failed`](Self::retire_failed) if that fails; rows that are lost here are published
+    /// once more and retired then.
     pub fn take_retired(&self) -> Vec<OutboxId> {
-        self.hand().take_confirmed(RETIRE_AT_ONCE)
+        self.hand().take_confirmed_if(RETIRE_ALONG, RETIRE_AT_ONCE)
     }
 
     /// Takes back rows whose commit failed.
@@ -173,7 +176,7 @@ impl Relay {
     /// Retires what is confirmed and did not ride along in a commit. True if nothing is left.
     async fn retire(&self) -> bool {
         loop {
-            let rows = self.take_retired();
+            let rows = self.hand().take_confirmed(RETIRE_AT_ONCE);
             if rows.is_empty() {
                 return true;
             }

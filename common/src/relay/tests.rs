@@ -272,12 +272,16 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_confirmed_row_is_offered_to_the_next_commit() {
+async fn confirmed_rows_are_offered_to_the_next_commit_when_they_are_many() {
     let bench = bench().await;
-    assert!(bench.relay.publish(bench.write(1)).await);
-    assert_eq!(bench.relay.take_retired(), [OutboxId::from_number(1)]);
+    let all: Vec<_> = (1..=32).map(OutboxId::from_number).collect();
+    for number in 1..=32 {
+        assert_eq!(bench.relay.take_retired(), []);
+        assert!(bench.relay.publish(bench.write(number)).await);
+    }
+    assert_eq!(bench.relay.take_retired(), all);
     assert_eq!(bench.relay.take_retired(), []);
-    bench.relay.retire_failed(vec![OutboxId::from_number(1)]);
+    bench.relay.retire_failed(all);
     assert!(bench.relay.retire().await);
     assert_eq!(bench.outbox.owners(), []);
 }
@@ -359,7 +363,7 @@ async fn a_broker_that_does_not_confirm_in_time_leaves_the_row_to_the_sweep() {
     assert!(bench.relay.admit().is_ok(), "one is not enough to open");
     assert!(!bench.relay.publish(bench.write(2)).await);
     assert!(bench.relay.admit().is_err());
-    assert_eq!(bench.relay.take_retired(), []);
+    assert_eq!(bench.relay.hand().take_confirmed(9), []);
 }
 
 #[tokio::test]
@@ -520,7 +524,7 @@ async fn of_a_row_whose_one_queue_refuses_the_others_frames_go_once() {
         bench.relay.sweep().await;
     }
     assert_eq!(bench.published(), [1]);
-    assert_eq!(bench.relay.take_retired(), []);
+    assert_eq!(bench.relay.hand().take_confirmed(9), []);
     *bench.broker.refusing.lock().unwrap() = None;
     let run = tokio::spawn(Arc::clone(&bench.relay).run(CancellationToken::new()));
     until(|| bench.outbox.owners().is_empty()).await;

@@ -49,11 +49,26 @@ async fn fixture(schema: &Schema, clock: &Arc<ManualClock>) -> Fixture {
     Fixture::new(ledger, Arc::clone(clock), back, Place::Elsewhere).await
 }
 
+/// What is said of those that are there already.
+fn repeated(messages: &[NewMessage]) -> Vec<Accepted> {
+    let found = |message: &NewMessage| Accepted::Repeated(message.id, Duplicate::Same);
+    messages.iter().map(found).collect()
+}
+
 impl House {
     fn messages(&self, how_many: usize) -> Vec<NewMessage> {
         (0..how_many)
             .map(|_| self.it.new_message(MessageType::Sms))
             .collect()
+    }
+
+    /// The same requests once more, under new ids of ours.
+    fn anew(&self, messages: &[NewMessage]) -> Vec<NewMessage> {
+        let anew = messages.iter().map(|message| NewMessage {
+            id: self.it.ids.message(),
+            ..message.clone()
+        });
+        anew.collect()
     }
 
     async fn accepted(&self) -> u64 {
@@ -111,18 +126,23 @@ async fn waiting(looking: &mut MySqlConnection) -> Vec<i64> {
 async fn the_victim_of_a_deadlock_is_carried_out_all_the_same() {
     let house = house().await;
     let it = &house.it;
-    let messages = house.messages(2);
-    it.accept(&messages).await;
+    let (messages, others) = (house.messages(2), house.messages(20));
+    it.accept(&[messages.clone(), others.clone()].concat())
+        .await;
     let [first, second] = [&messages[0], &messages[1]].map(|message| it.back.id(message.id));
 
     let mut session = house.schema.session().await;
     run(&mut session, "BEGIN").await;
-    // It has changed something, so the other one is the cheaper victim.
     let touch = |id: &str| format!("UPDATE messages SET poison = 1 WHERE message_id = {id}");
     run(&mut session, &touch(&second)).await;
+    // It has changed more than the other one, which is the cheaper victim.
+    for message in &others {
+        run(&mut session, &touch(&it.back.id(message.id))).await;
+    }
+    let (anew, found) = (house.anew(&messages), repeated(&messages));
     let again = async {
         let outbox = it.ids.outbox();
-        it.ledger.accept(it.me, outbox, &messages, &[]).await
+        it.ledger.accept(it.me, outbox, &anew, &[]).await
     };
     let opposite = async {
         house.somebody_waits().await;
@@ -130,8 +150,8 @@ async fn the_victim_of_a_deadlock_is_carried_out_all_the_same() {
         run(&mut session, "COMMIT").await;
     };
     let (again, ()) = tokio::join!(again, opposite);
-    assert_eq!(again.unwrap().outcomes, [Accepted::Kept; 2]);
-    assert_eq!(house.accepted().await, 2);
+    assert_eq!(again.unwrap().outcomes, found);
+    assert_eq!(house.accepted().await, 22);
 }
 
 #[tokio::test]
@@ -247,7 +267,7 @@ async fn of_two_processes_that_accept_the_same_client_ids_at_once_one_keeps_each
 }
 
 #[tokio::test]
-async fn messages_whose_commit_was_carried_out_and_not_answered_count_once() {
+async fn what_was_committed_and_not_answered_is_found_by_a_repeat_and_counts_once() {
     let house = house().await;
     let it = &house.it;
     let proxy = Proxy::to(house.schema.server()).await;
@@ -257,8 +277,9 @@ async fn messages_whose_commit_was_carried_out_and_not_answered_count_once() {
     let lost = far.accept(it.me, it.ids.outbox(), &messages, &[]).await;
     assert!(matches!(lost, Err(LedgerError::Unavailable(_))), "{lost:?}");
     assert_eq!(house.rows("messages").await, 2);
-    let again = far.accept(it.me, it.ids.outbox(), &messages, &[]).await;
-    assert_eq!(again.unwrap().outcomes, [Accepted::Kept; 2]);
+    let anew = house.anew(&messages);
+    let again = far.accept(it.me, it.ids.outbox(), &anew, &[]).await;
+    assert_eq!(again.unwrap().outcomes, repeated(&messages));
     assert_eq!(
         (house.rows("messages").await, house.accepted().await),
         (2, 2)
@@ -285,7 +306,7 @@ async fn messages_whose_commit_never_arrived_are_kept_when_offered_again() {
 }
 
 #[tokio::test]
-async fn messages_offered_again_while_the_first_commit_is_still_under_way_count_once() {
+async fn a_repeat_waits_for_the_commit_that_is_still_under_way_and_counts_nothing() {
     let house = house().await;
     let it = &house.it;
     let proxy = Proxy::to(house.schema.server()).await;
@@ -295,18 +316,19 @@ async fn messages_offered_again_while_the_first_commit_is_still_under_way_count_
     proxy.next_commit(OnCommit::Hold(told));
     let lost = far.accept(it.me, it.ids.outbox(), &messages, &[]).await;
     assert!(matches!(lost, Err(LedgerError::Unavailable(_))), "{lost:?}");
-    let again = house.other.accept(it.me, it.ids.outbox(), &messages, &[]);
+    let anew = house.anew(&messages);
+    let again = house.other.accept(it.me, it.ids.outbox(), &anew, &[]);
     let commit = async {
         house.somebody_waits().await;
         tell.send(()).unwrap();
     };
     let (again, ()) = tokio::join!(again, commit);
-    assert_eq!(again.unwrap().outcomes, [Accepted::Kept; 2]);
+    assert_eq!(again.unwrap().outcomes, repeated(&messages));
     assert_eq!(
         (house.rows("messages").await, house.accepted().await),
         (2, 2)
     );
-    assert_eq!(house.rows("outbox").await, 2);
+    assert_eq!(house.rows("outbox").await, 1);
 }
 
 #[tokio::test]

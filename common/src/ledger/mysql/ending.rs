@@ -109,7 +109,7 @@ async fn write_rows(tx: &mut MySqlConnection, rows: &[Changed]) -> Result<(), Fa
 }
 
 /// The statements that insert webhooks, one for each of [`SIZES`]: a body is bound as it is.
-static WEBHOOKS: LazyLock<[String; 3]> = LazyLock::new(|| {
+static WEBHOOKS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     SIZES.map(|size| {
         let rows = ["(?, ?, ?, 0, ?, ?, ?, ?)"].repeat(size).join(", ");
         format!(

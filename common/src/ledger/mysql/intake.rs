@@ -1,18 +1,17 @@
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use serde_json::json;
-use sqlx::{MySqlConnection, query, query_as, query_scalar};
+use sqlx::{MySqlConnection, query, query_as};
 
-use super::{Fault, MysqlLedger, frames, json_ids, json_rows, outbox};
+use super::{Fault, MysqlLedger, frames, json_rows, outbox};
 use crate::broker::{FrameVersion, QueueName};
-use crate::domain::id::{InstanceId, MessageId, OutboxId};
+use crate::domain::id::{InstanceId, OutboxId};
 use crate::domain::message::NewMessage;
 use crate::domain::phase::Phase;
 use crate::domain::status::Status;
 use crate::ledger::intake::{
-    SIZES, accepted_at, in_key_order, kept_frames, outcomes, per_day, pieces, places,
+    SIZES, accepted_at, in_key_order, kept, kept_frames, outcomes, per_day, pieces, places,
 };
 use crate::ledger::rows::{lane_number, purpose_number, status_number};
 use crate::ledger::{Accepted, AcceptedBatch, Intake, LedgerError};
@@ -33,8 +32,16 @@ impl Intake for MysqlLedger {
             retire,
             version: self.frame_version.get(),
         };
-        self.transact(&offer, |tx, offer| Box::pin(accept(tx, offer)))
-            .await
+        let all_new = self
+            .transact(&offer, |tx, offer| Box::pin(accept_new(tx, offer)))
+            .await?;
+        match all_new {
+            Some(batch) => Ok(batch),
+            None => {
+                self.transact(&offer, |tx, offer| Box::pin(accept_mixed(tx, offer)))
+                    .await
+            }
+        }
     }
 }
 
@@ -46,11 +53,37 @@ struct Offer<'a> {
     version: FrameVersion,
 }
 
-async fn accept(tx: &mut MySqlConnection, offer: &Offer<'_>) -> Result<AcceptedBatch, Fault> {
+/// Almost always every message is new, and nothing needs to be read back: the server refuses the
+/// whole statement otherwise. `None` if it did; nothing is kept then.
+async fn accept_new(
+    tx: &mut MySqlConnection,
+    offer: &Offer<'_>,
+) -> Result<Option<AcceptedBatch>, Fault> {
+    match insert(tx, &NEW, offer.messages).await {
+        Err(fault) if fault.is_duplicate() => {
+            sqlx::Executor::execute(tx, "ROLLBACK").await?;
+            return Ok(None);
+        }
+        inserted => inserted?,
+    }
+    let outcomes = vec![Accepted::Kept; offer.messages.len()];
+    keep(tx, offer, outcomes).await.map(Some)
+}
+
+/// What is there already is left as it is, and found when everything is read back.
+async fn accept_mixed(tx: &mut MySqlConnection, offer: &Offer<'_>) -> Result<AcceptedBatch, Fault> {
+    insert(tx, &MIXED, offer.messages).await?;
+    let outcomes = read_back(tx, offer.messages).await?;
+    keep(tx, offer, outcomes).await
+}
+
+/// Everything beside the rows themselves.
+async fn keep(
+    tx: &mut MySqlConnection,
+    offer: &Offer<'_>,
+    outcomes: Vec<Accepted>,
+) -> Result<AcceptedBatch, Fault> {
     let messages = offer.messages;
-    let known = known(tx, messages).await?;
-    insert(tx, messages).await?;
-    let outcomes = read_back(tx, messages).await?;
     outbox::delete(tx, offer.retire).await?;
     let dispatch = frames::keep(
         tx,
@@ -60,51 +93,37 @@ async fn accept(tx: &mut MySqlConnection, offer: &Offer<'_>) -> Result<AcceptedB
         accepted_at(messages),
     )
     .await?;
-    let new = messages
-        .iter()
-        .zip(&outcomes)
-        .filter(|(message, outcome)| **outcome == Accepted::Kept && !known.contains(&message.id))
-        .map(|(message, _)| message);
-    count(tx, offer.me, new).await?;
+    count(tx, offer.me, kept(messages, &outcomes)).await?;
     Ok(AcceptedBatch { outcomes, dispatch })
 }
 
-/// Which of the message ids are there before anything is inserted: those offered again after a
-/// commit whose answer was lost. The locks wait for such a commit where it is still under way.
-async fn known(
-    tx: &mut MySqlConnection,
-    messages: &[NewMessage],
-) -> Result<HashSet<MessageId>, Fault> {
-    let mut ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
-    ids.sort_unstable();
-    let known = query_scalar(
-        "SELECT m.message_id FROM (SELECT * FROM JSON_TABLE(?, '$[*]' \
-         COLUMNS (id CHAR(13) CHARACTER SET ascii PATH '$')) list) j STRAIGHT_JOIN messages m \
-         ON m.message_id = j.id FOR UPDATE",
-    )
-    .bind(json_ids(ids))
-    .fetch_all(tx)
-    .await?;
-    Ok(known.into_iter().collect())
-}
+type Inserts = LazyLock<[String; SIZES.len()]>;
 
-static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+/// Refused if one is not new.
+static NEW: Inserts = LazyLock::new(|| inserts(""));
+/// Inserts what is new, and locks what is there already.
+static MIXED: Inserts =
+    LazyLock::new(|| inserts(" ON DUPLICATE KEY UPDATE message_id = messages.message_id"));
+
+fn inserts(otherwise: &str) -> [String; SIZES.len()] {
     SIZES.map(|rows| {
         let one = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
         format!(
             "INSERT INTO messages (message_id, partner_id, client_msg_id, digest, message_type, \
              purpose, lane, status, phase, queue, queued_at, created_at, valid_until, \
-             recipient_hash, detail, sealed) VALUES {} \
-             ON DUPLICATE KEY UPDATE message_id = messages.message_id",
+             recipient_hash, detail, sealed) VALUES {}{otherwise}",
             vec![one; rows].join(",")
         )
     })
-});
+}
 
-/// Inserts what is new, and locks what is there already.
-async fn insert(tx: &mut MySqlConnection, messages: &[NewMessage]) -> Result<(), Fault> {
+async fn insert(
+    tx: &mut MySqlConnection,
+    inserts: &'static Inserts,
+    messages: &[NewMessage],
+) -> Result<(), Fault> {
     for (size, piece) in pieces(&in_key_order(messages)) {
-        let statement: &'static str = INSERTS[size].as_str();
+        let statement: &'static str = inserts[size].as_str();
         let mut insert = query(statement);
         for message in piece {
             insert = insert

@@ -326,7 +326,7 @@ async fn parked_for(
 }
 
 /// The statements that park reports, one for each of [`SIZES`].
-static PARKED: std::sync::LazyLock<[String; 3]> = std::sync::LazyLock::new(|| {
+static PARKED: std::sync::LazyLock<[String; SIZES.len()]> = std::sync::LazyLock::new(|| {
     SIZES.map(|size| {
         let rows = ["(?, ?, ?, ?, 0, ?, ?)"].repeat(size).join(", ");
         format!(

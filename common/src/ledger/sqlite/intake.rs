@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -11,7 +10,7 @@ use crate::domain::message::NewMessage;
 use crate::domain::phase::Phase;
 use crate::domain::status::Status;
 use crate::ledger::intake::{
-    SIZES, accepted_at, in_key_order, kept_frames, outcomes, per_day, pieces, places,
+    SIZES, accepted_at, in_key_order, kept, kept_frames, outcomes, per_day, pieces, places,
 };
 use crate::ledger::rows::{lane_number, purpose_number, status_number};
 use crate::ledger::{Accepted, AcceptedBatch, Intake, LedgerError};
@@ -31,9 +30,9 @@ impl Intake for SqliteLedger {
             .run(move |connection| {
                 Box::pin(async move {
                     super::outbox::delete(&mut *connection, &retire).await?;
-                    let inserted = insert(&mut *connection, &messages).await?;
-                    count(&mut *connection, &messages, &inserted).await?;
+                    insert(&mut *connection, &messages).await?;
                     let outcomes = read_back(&mut *connection, &messages).await?;
+                    count(&mut *connection, kept(&messages, &outcomes)).await?;
                     let publications = kept_frames(&messages, &outcomes, version);
                     let now = accepted_at(&messages);
                     let dispatch = frames::keep(connection, me, outbox, publications, now).await?;
@@ -44,28 +43,26 @@ impl Intake for SqliteLedger {
     }
 }
 
-static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+static INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     SIZES.map(|rows| {
         let one = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
         format!(
             "INSERT INTO messages (message_id, partner_id, client_msg_id, digest, message_type, \
              purpose, lane, status, phase, queue, queued_at, created_at, valid_until, \
-             recipient_hash, detail, sealed) VALUES {} ON CONFLICT DO NOTHING \
-             RETURNING message_id",
+             recipient_hash, detail, sealed) VALUES {} ON CONFLICT DO NOTHING",
             vec![one; rows].join(",")
         )
     })
 });
 
-/// Inserts what is new; returns the ids that were.
+/// Inserts what is new.
 async fn insert(
     connection: &mut SqliteConnection,
     messages: &[NewMessage],
-) -> Result<HashSet<i64>, LedgerError> {
-    let mut inserted = HashSet::with_capacity(messages.len());
+) -> Result<(), LedgerError> {
     for (size, piece) in pieces(&in_key_order(messages)) {
         let statement: &'static str = INSERTS[size].as_str();
-        let mut query = sqlx::query_scalar::<_, i64>(statement);
+        let mut query = sqlx::query(statement);
         for message in piece {
             query = query
                 .bind(message.id.to_column())
@@ -87,20 +84,17 @@ async fn insert(
                 .bind(message.metadata.as_deref())
                 .bind(message.sealed.as_slice());
         }
-        inserted.extend(query.fetch_all(&mut *connection).await.map_err(from_sqlx)?);
+        query.execute(&mut *connection).await.map_err(from_sqlx)?;
     }
-    Ok(inserted)
+    Ok(())
 }
 
-/// Counts what was accepted here and now. A message that is offered again after a commit whose
-/// answer was lost is kept, and not counted a second time.
+/// Counts what was accepted here and now.
 async fn count(
     connection: &mut SqliteConnection,
-    messages: &[NewMessage],
-    inserted: &HashSet<i64>,
+    new: impl Iterator<Item = &NewMessage>,
 ) -> Result<(), LedgerError> {
-    let new = |message: &&NewMessage| inserted.contains(&message.id.to_column());
-    for ((partner, day, kind), accepted) in per_day(messages.iter().filter(new)) {
+    for ((partner, day, kind), accepted) in per_day(new) {
         sqlx::query(
             "INSERT INTO partner_daily_accepted (partner_id, stat_date, message_type, accepted) \
              VALUES (?, ?, ?, ?) ON CONFLICT (partner_id, stat_date, message_type) \

@@ -6,12 +6,13 @@
 //! | [`scenario`] | the list of scenarios, one a file. A new one is a file and a line in `ALL` |
 //! | [`stage`] | what a scenario stands on: services, servers, simulated vendors, partners |
 //! | [`load`] | the generator: letters rendered once, closed loop, open loop with a schedule |
+//! | [`fill`] | a ledger that holds the messages of two months |
 //! | [`endpoint`], [`sink`] | what listens on this machine; the partner's endpoint |
 //! | [`peer`] | other gateways, measured in turn with Pabal |
 //! | [`witness`] | when vendors took and reported, and the partner was told, by message |
 //! | [`books`] | what was accepted, taken and told must be the same, or a run is no result |
 //! | [`measure`] | processes, the machine, times between two marks |
-//! | [`report`] | what runs came to, median and spread; table, JSON, progress |
+//! | [`report`] | what runs came to, median and spread; table, JSON, plots, progress |
 //!
 //! What `chaos` stands on too (private servers, services as processes, configuration text) is in
 //! `command/ground`.
@@ -29,6 +30,7 @@ use crate::cli::Configuration;
 mod arguments;
 mod books;
 mod endpoint;
+mod fill;
 mod load;
 mod measure;
 mod order;
@@ -46,7 +48,7 @@ use order::{Order, Place, Trial};
 use peer::Rival;
 use report::progress::Progress;
 use report::result::{Outcome, Run};
-use report::{document, table};
+use report::{document, plot, table};
 use stage::{House, Setting, Stage};
 
 /// Runs the command.
@@ -54,6 +56,9 @@ pub(crate) async fn run(with: &Configuration, arguments: Arguments) -> Result<()
     let order = arguments.order(with)?;
     // A file that cannot be written is told now, not in an hour.
     let json = order.json.as_ref().map(File::create).transpose()?;
+    if let Some(folder) = &order.plots {
+        std::fs::create_dir_all(folder)?;
+    }
     let stop = process::stop_on_signal("pabal bench")?;
     let folder = tempfile::Builder::new().prefix("pabal-bench-").tempdir()?;
     super::ground::process::raise_open_files();
@@ -64,6 +69,9 @@ pub(crate) async fn run(with: &Configuration, arguments: Arguments) -> Result<()
         let label = order.label.as_deref();
         let all = document::compose(&machine, label, &order.settings, &outcomes);
         writeln!(file, "{all:#}")?;
+    }
+    if let Some(folder) = &order.plots {
+        plot::write(folder, &outcomes)?;
     }
     let bad: Vec<&str> = outcomes
         .iter()

@@ -17,6 +17,7 @@ const SHORT: Duration = Duration::from_secs(2);
 const SHORT_CONNECTIONS: usize = 4;
 const SHORT_RATE: u64 = 100;
 const SHORT_MESSAGES: u64 = 2_000;
+const SHORT_ROWS: u64 = 3_000;
 
 /// What is to be measured.
 pub(super) struct Order {
@@ -28,6 +29,8 @@ pub(super) struct Order {
     pub(super) settings: Vec<(String, String)>,
     /// Where the JSON goes.
     pub(super) json: Option<PathBuf>,
+    /// The folder for plots.
+    pub(super) plots: Option<PathBuf>,
     /// A word for the JSON.
     pub(super) label: Option<String>,
     /// What starts private servers.
@@ -108,6 +111,8 @@ pub(super) struct Plan {
     pub(super) rate: u64,
     /// Messages, where their number is given.
     pub(super) messages: u64,
+    /// How many messages the ledger is filled with; none if it is left as it is.
+    pub(super) rows: u64,
     /// One message a vendor call and one result a webhook.
     pub(super) single: bool,
     /// Small: it only has to work.
@@ -120,6 +125,7 @@ impl Plan {
         Self {
             lasts: self.lasts.min(WARM_UP),
             messages: self.messages.min(SHORT_MESSAGES),
+            rows: 0,
             ..self
         }
     }
@@ -148,6 +154,7 @@ impl Arguments {
             place,
             settings: with.flags().to_vec(),
             json: self.json,
+            plots: self.plots,
             label: self.label,
             backends: self.backends,
             peers,
@@ -173,19 +180,20 @@ impl Arguments {
     }
 
     fn place(&self) -> Result<Option<Place>, Failure> {
-        let Some(url) = &self.against else {
+        let elsewhere = &self.elsewhere;
+        let Some(url) = &elsewhere.against else {
             return Ok(match (self.embedded, self.distributed) {
                 (true, _) => Some(Place::Embedded),
                 (_, true) => Some(Place::Distributed),
                 _ => None,
             });
         };
-        check_url(url, self.i_may_load_it).map_err(Failure::usage)?;
+        check_url(url, elsewhere.i_may_load_it).map_err(Failure::usage)?;
         Ok(Some(Place::Against(Remote {
             url: url.clone(),
-            client_id: self.client_id.clone().unwrap_or_default(),
-            client_secret: self.client_secret.clone().unwrap_or_default(),
-            from: self.from.clone(),
+            client_id: elsewhere.client_id.clone().unwrap_or_default(),
+            client_secret: elsewhere.client_secret.clone().unwrap_or_default(),
+            from: elsewhere.from.clone(),
         })))
     }
 
@@ -233,6 +241,14 @@ impl Arguments {
                 "sends for a time: it has no --messages",
             ),
             (
+                self.rows.is_some() && scenario.rows.is_none(),
+                "takes the ledger as it is: it has no --rows",
+            ),
+            (
+                self.runs.is_some_and(|runs| runs > 1) && scenario.rows.is_some(),
+                "fills its ledger once: it has one run",
+            ),
+            (
                 !self.peer.is_empty() && scenario.peers.is_none(),
                 "is nothing that peers do too: it has no --peer",
             ),
@@ -254,10 +270,14 @@ impl Arguments {
         let connections = self.connections.map(usize::from).or(scenario.connections);
         let plan = Plan {
             lasts: Duration::from_secs(self.seconds.unwrap_or(scenario.seconds)),
-            runs: self.runs.map_or(scenario.runs, usize::from),
+            runs: match scenario.rows {
+                Some(_) => 1,
+                None => self.runs.map_or(scenario.runs, usize::from),
+            },
             connections: connections.unwrap_or(0),
             rate: self.rate.or(scenario.rate).unwrap_or(0),
             messages: self.messages.or(scenario.messages).unwrap_or(0),
+            rows: scenario.rows.map_or(0, |usual| self.rows.unwrap_or(usual)),
             single,
             short: self.short,
         };
@@ -270,6 +290,7 @@ impl Arguments {
             connections: plan.connections.min(SHORT_CONNECTIONS),
             rate: plan.rate.min(SHORT_RATE),
             messages: plan.messages.min(SHORT_MESSAGES),
+            rows: plan.rows.min(SHORT_ROWS),
             ..plan
         }
     }

@@ -5,6 +5,7 @@
 //! - [`open`]: requests are due by a schedule, whatever the answers do, and are measured from when they
 //!   were due. For latency.
 //! - [`crowd`]: many connections that are open and send nothing more.
+//! - [`question`]: what became of a message, asked again and again.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ pub(super) mod crowd;
 pub(super) mod letter;
 pub(super) mod line;
 pub(super) mod open;
+pub(super) mod question;
 pub(super) mod schedule;
 mod worker;
 

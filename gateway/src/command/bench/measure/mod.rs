@@ -3,3 +3,4 @@
 pub(super) mod machine;
 pub(super) mod meter;
 pub(super) mod timing;
+pub(super) mod trace;

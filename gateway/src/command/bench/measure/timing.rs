@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use hdrhistogram::iterators::IterationValue;
 
 use crate::command::bench::witness::Mark;
 
@@ -10,6 +11,8 @@ use crate::command::bench::witness::Mark;
 const LONGEST: u64 = 3_600_000_000;
 /// Significant digits that are kept.
 const DIGITS: u8 = 3;
+/// So many points of a curve lie between each two of 0 %, 50 %, 75 %, 87.5 % and so on.
+const STEPS: u32 = 8;
 
 /// How long one thing took, in microseconds, over all times.
 #[derive(Clone, Debug)]
@@ -61,6 +64,29 @@ impl Timing {
         Self::of(name, pairs)
     }
 
+    /// Of several runs, all together.
+    pub(in crate::command::bench) fn pooled<'a>(
+        name: &'static str,
+        runs: impl IntoIterator<Item = &'a Self>,
+    ) -> Self {
+        let mut all = Self::of(name, []);
+        for run in runs {
+            // Every histogram here has the same bounds.
+            let _ = all.histogram.add(&run.histogram);
+        }
+        all
+    }
+
+    /// Percentiles and their values in milliseconds, closer and closer to the longest.
+    pub(in crate::command::bench) fn curve(&self) -> Vec<(f64, f64)> {
+        let steps = self.histogram.iter_quantiles(STEPS);
+        let point = |step: IterationValue<u64>| {
+            let millis = step.value_iterated_to() as f64 / 1000.0;
+            (step.quantile_iterated_to() * 100.0, millis)
+        };
+        steps.map(point).collect()
+    }
+
     /// How many were measured.
     pub(in crate::command::bench) fn count(&self) -> u64 {
         self.histogram.len()
@@ -106,6 +132,18 @@ mod tests {
             let error = (found - expected).abs() / expected;
             assert!(error < 0.002, "p{percentile} is {found}, not {expected}");
         }
+    }
+
+    #[test]
+    fn a_curve_over_several_runs_rises_to_the_longest_of_all() {
+        let run = |millis| Timing::of("x", (1..=millis).map(Duration::from_millis));
+        let both = Timing::pooled("x", &[run(100), run(1_000)]);
+        assert_eq!(both.count(), 1_100);
+        let curve = both.curve();
+        let rises = |pair: &[(f64, f64)]| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1;
+        assert!(curve.windows(2).all(rises), "{curve:?}");
+        let last = curve.last().unwrap();
+        assert!((last.1 - both.millis(100.0)).abs() < 1.0, "{last:?}");
     }
 
     #[test]

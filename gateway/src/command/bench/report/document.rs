@@ -43,6 +43,10 @@ fn scenario(outcome: &Outcome) -> Value {
             0 => Value::Null,
             messages => json!(messages),
         },
+        "rows": match outcome.plan.rows {
+            0 => Value::Null,
+            rows => json!(rows),
+        },
         "single": outcome.plan.single,
         "short": outcome.plan.short,
         "ground": outcome.ground,
@@ -115,6 +119,11 @@ fn measured(run: &Run) -> Value {
         of_timing.insert("count".to_owned(), json!(timing.count()));
         (timing.name.to_owned(), Value::from(of_timing))
     });
+    let traces = run.traces.iter().map(|trace| {
+        let points = trace.points.iter();
+        let points = points.map(|(at, mib)| json!([at.as_secs_f64(), mib]));
+        (trace.name.clone(), points.collect::<Value>())
+    });
     let processes = run.usage.iter().map(|one| {
         json!({
             "name": one.name,
@@ -133,6 +142,7 @@ fn measured(run: &Run) -> Value {
         "messages": run.messages,
         "figures": figures,
         "millis": timings.collect::<Map<_, _>>(),
+        "memoryMiB": traces.collect::<Map<_, _>>(),
         "processes": processes.collect::<Vec<_>>(),
     })
 }

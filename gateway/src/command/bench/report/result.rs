@@ -3,6 +3,7 @@
 use crate::command::bench::books::Books;
 use crate::command::bench::measure::meter::Usage;
 use crate::command::bench::measure::timing::Timing;
+use crate::command::bench::measure::trace::Trace;
 use crate::command::bench::order::Plan;
 use crate::command::bench::peer::Rival;
 
@@ -44,6 +45,8 @@ pub(in crate::command::bench) struct Run {
     pub(in crate::command::bench) figures: Vec<Figure>,
     /// How long things took.
     pub(in crate::command::bench) timings: Vec<Timing>,
+    /// What was looked at again and again.
+    pub(in crate::command::bench) traces: Vec<Trace>,
     /// What each process used.
     pub(in crate::command::bench) usage: Vec<Usage>,
     /// Whether it is a result.
@@ -82,6 +85,7 @@ impl Outcome {
             connections,
             rate,
             messages,
+            rows,
             runs,
             lasts,
             ..
@@ -92,6 +96,9 @@ impl Outcome {
         }
         if rate > 0 {
             words.push(format!("{rate} requests a second"));
+        }
+        if rows > 0 {
+            words.push(format!("{rows} rows"));
         }
         let runs = match runs {
             1 => "one run".to_owned(),

@@ -137,7 +137,7 @@ fn print_columns(
 }
 
 /// A number as people write it: as many digits as mean something, thousands apart.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         small if small < 0.1 => 4,

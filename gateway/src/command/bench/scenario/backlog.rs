@@ -15,6 +15,7 @@ use crate::command::bench::load::closed::Closed;
 use crate::command::bench::load::letter::{Kind, Letter};
 use crate::command::bench::measure::meter::{Meter, Watched};
 use crate::command::bench::measure::timing::Timing;
+use crate::command::bench::measure::trace::Tracer;
 use crate::command::bench::order::Plan;
 use crate::command::bench::report::result::{Figure, Run};
 use crate::command::bench::stage::Stage;
@@ -50,6 +51,7 @@ async fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<Run> {
     let partner = stage.first_partner()?;
     let vendor = house.simulator.door(Family::Carrier);
     let meter = Meter::start(stage.watched());
+    let tracer = Tracer::start(stage.watched());
     let at_start = memory(stage, "at the start");
     let webhooks = partner.webhooks();
     vendor.shut().await;
@@ -74,6 +76,7 @@ async fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<Run> {
     await_first_taken(stage).await;
     stage.await_told(&outbox.ids()).await;
     let usage = meter.stop();
+    let traces = tracer.stop().await?;
     let books = stage.close(&[&outbox]).await?;
 
     let (first, last) = ends(outbox.begun, &outbox.accepted);
@@ -99,6 +102,7 @@ async fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<Run> {
         messages: books.accepted,
         figures,
         timings: vec![Timing::of("request to answer", outbox.answers)],
+        traces,
         usage,
         books,
     })

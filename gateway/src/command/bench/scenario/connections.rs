@@ -109,6 +109,7 @@ async fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<Run> {
             Timing::of("beside the idle: due to sent", beside.lateness),
             Timing::of("beside the idle: due to answer", beside.answers),
         ],
+        traces: Vec::new(),
         usage,
         books,
     })

@@ -95,6 +95,7 @@ async fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<Run> {
             seen.to_webhook("B, nobody else: report to webhook", &quiet),
             seen.to_webhook("B, D hangs: report to webhook", &beside),
         ],
+        traces: Vec::new(),
         usage,
         books,
     })

@@ -40,6 +40,7 @@ pub(super) async fn run(stage: &Stage, plan: &Plan, letter: Letter) -> anyhow::R
             "request to answer",
             outbox.answers.iter().copied(),
         )],
+        traces: Vec::new(),
         usage,
         books,
     };

@@ -69,6 +69,7 @@ async fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<Run> {
             Figure::new("accepted a second", accepted_rate),
         ],
         timings,
+        traces: Vec::new(),
         usage,
         books,
     })

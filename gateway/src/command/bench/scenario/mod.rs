@@ -18,6 +18,7 @@ mod connections;
 mod e2e;
 mod fairness;
 mod flow;
+mod growth;
 mod idle;
 mod latency;
 
@@ -41,6 +42,8 @@ pub(super) struct Scenario {
     pub(super) rate: Option<u64>,
     /// How many messages are sent if nobody says; none if it sends for a time.
     pub(super) messages: Option<u64>,
+    /// How many messages the ledger is filled with if nobody says; none if it is not filled.
+    pub(super) rows: Option<u64>,
     /// Whether there is a `--single` of it.
     pub(super) single: bool,
     /// Whether an installation elsewhere can be measured so.
@@ -67,6 +70,7 @@ impl Scenario {
             connections: None,
             rate: None,
             messages: None,
+            rows: None,
             single: false,
             remote: false,
             peers: None,
@@ -86,6 +90,7 @@ pub(super) static ALL: &[Scenario] = &[
     fairness::SCENARIO,
     connections::SCENARIO,
     backlog::SCENARIO,
+    growth::SCENARIO,
 ];
 
 /// The scenario of this name.

@@ -1,7 +1,7 @@
 //! What is started to be measured: the gateway with the product's own settings, as one process or as
 //! one process a service on private servers; and the simulated vendors, in this process.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -29,6 +29,9 @@ const SERVICES: [(&str, usize); 4] = [
 ];
 /// The ledger's buffer pool: most of what a run writes stays in it.
 const BUFFER_POOL: &str = "1G";
+/// Where the one process keeps all it has, and its ledger there.
+const DATA: &str = "data";
+const LEDGER: &str = "pabal.db";
 /// The routes are not what limits.
 const SPEED: Speed = Speed {
     tps: 100_000,
@@ -49,6 +52,8 @@ pub(in crate::command::bench) struct House {
     pub(in crate::command::bench) parts: Option<Parts>,
     /// What it all is, in words.
     pub(in crate::command::bench) said: Vec<String>,
+    /// Where the one process keeps all it has.
+    data: PathBuf,
     servers: Vec<Watched>,
 }
 
@@ -97,6 +102,7 @@ impl House {
             client: Site::client()?,
             parts,
             said,
+            data: setting.folder.join(DATA),
             servers,
         };
         started.open(setting.progress).await?;
@@ -111,6 +117,27 @@ impl House {
             ensure!(migrated.status.success(), "pabal migrate: {said}");
         }
         self.cluster.start().await
+    }
+
+    /// The ledger of the one process.
+    pub(in crate::command::bench) fn ledger_file(&self) -> PathBuf {
+        self.data.join(LEDGER)
+    }
+
+    /// Starts a service anew, with one more line of configuration, such as `sender.prefetch = 1`.
+    pub(in crate::command::bench) async fn restart_with(
+        &self,
+        role: &str,
+        line: &str,
+    ) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(&self.program.config)?;
+        std::fs::write(&self.program.config, format!("{line}\n{text}"))?;
+        for member in self.cluster.of(role) {
+            member.stop().await?;
+            member.start()?;
+            member.ready().await?;
+        }
+        Ok(())
     }
 
     /// The processes of the gateway and of its servers.
@@ -192,7 +219,7 @@ fn cluster(setup: &member::Setup<'_>, embedded: bool) -> anyhow::Result<Cluster>
 /// The configuration: the product's own settings, but for where things are, and webhooks that may come
 /// back to this machine.
 fn text(folder: &Path, parts: Option<&Parts>, simulator: &Simulator) -> anyhow::Result<String> {
-    let data = folder.join("data");
+    let data = folder.join(DATA);
     let mut text = format!(
         "data.folder = \"{}\"\nlog.format = \"human\"\nwebhooks.allow_loopback = true\n",
         data.display()

@@ -66,8 +66,12 @@ pub(super) struct Stage {
 
 /// A partner, logged in.
 pub(super) struct Partner {
+    /// What it is called.
+    pub(super) name: String,
     /// Where it sends, as itself.
     pub(super) targets: Vec<Target>,
+    /// Where it asks what became of its messages, as itself; nowhere in an installation elsewhere.
+    pub(super) desks: Vec<Target>,
     /// Its endpoint, if it is ours.
     pub(super) sink: Option<Sink>,
 }
@@ -122,7 +126,9 @@ impl Stage {
         let client = Site::client()?;
         let token = login(&client, base, &remote.client_id, &remote.client_secret).await?;
         let partner = Partner {
+            name: remote.client_id.clone(),
             targets: vec![Target::new(base, &token).await?],
+            desks: Vec::new(),
             sink: None,
         };
         Ok(Self {
@@ -149,12 +155,11 @@ impl Stage {
         let receivers = house.cluster.bases("receiver");
         let receiver = receivers.first().context("there is no receiver")?;
         let token = login(&house.client, receiver, id, secret).await?;
-        let mut targets = Vec::new();
-        for base in &receivers {
-            targets.push(Target::new(base, &token).await?);
-        }
+        let desks = house.cluster.bases("reporter");
         Ok(Partner {
-            targets,
+            name: name.to_owned(),
+            targets: each(&receivers, &token).await?,
+            desks: each(&desks, &token).await?,
             sink: Some(sink),
         })
     }
@@ -240,6 +245,15 @@ impl Stage {
             None => Vec::new(),
         }
     }
+}
+
+/// A target at each of these.
+async fn each(bases: &[String], token: &str) -> anyhow::Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for base in bases {
+        targets.push(Target::new(base, token).await?);
+    }
+    Ok(targets)
 }
 
 /// The ids of marks, one for each.
