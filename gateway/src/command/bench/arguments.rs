@@ -81,6 +81,10 @@ pub(crate) struct Arguments {
     /// growth: how many messages the ledger is filled with [default: 10000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=Filling::MOST))]
     pub(super) rows: Option<u64>,
+    /// Messages a second that each route carries, as a contract with a vendor has it [default: so
+    /// many that it is not the limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) tps: Option<u32>,
     /// One short, small run that shows only that it works
     #[arg(long, conflicts_with_all = ["seconds", "runs", "connections", "rate", "messages", "rows"])]
     pub(super) short: bool,

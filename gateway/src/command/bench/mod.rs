@@ -154,6 +154,7 @@ async fn perform(
         folder,
         script: &order.backends,
         settings: &order.settings,
+        tps: order.tps,
         needs: (trial.scenario.needs)(&trial.plan),
         progress,
     };

@@ -27,6 +27,8 @@ pub(super) struct Order {
     pub(super) place: Option<Place>,
     /// Settings for the services.
     pub(super) settings: Vec<(String, String)>,
+    /// Messages a second that each route carries, if that is to be a limit.
+    pub(super) tps: Option<u32>,
     /// Where the JSON goes.
     pub(super) json: Option<PathBuf>,
     /// The folder for plots.
@@ -153,6 +155,7 @@ impl Arguments {
             trials,
             place,
             settings: with.flags().to_vec(),
+            tps: self.tps,
             json: self.json,
             plots: self.plots,
             label: self.label,

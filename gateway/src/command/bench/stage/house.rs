@@ -1,7 +1,7 @@
 //! What is started to be measured: the gateway with the product's own settings, as one process or as
 //! one process a service on private servers; and the simulated vendors, in this process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -32,11 +32,10 @@ const BUFFER_POOL: &str = "1G";
 /// Where the one process keeps all it has, and its ledger there.
 const DATA: &str = "data";
 const LEDGER: &str = "pabal.db";
-/// The routes are not what limits.
-const SPEED: Speed = Speed {
-    tps: 100_000,
-    concurrency: 64,
-};
+/// So many messages a second that the routes are not what limits.
+const UNLIMITED: u32 = 100_000;
+/// Calls at once on each route.
+const CALLS: u32 = 64;
 
 /// The installation that is measured.
 pub(in crate::command::bench) struct House {
@@ -66,10 +65,15 @@ impl House {
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(setting.folder)?;
         let embedded = matches!(place, Place::Embedded);
-        let (parts, servers, said) = match embedded {
+        let (parts, servers, mut said) = match embedded {
             true => (None, Vec::new(), vec![EMBEDDED.to_owned()]),
             false => servers(setting).await?,
         };
+        if let Some(tps) = setting.tps {
+            said.push(format!(
+                "each route carries at most {tps} messages a second"
+            ));
+        }
         let binaries = binaries_of(embedded)?;
         let config = setting.folder.join("pabal.toml");
         let on_top: Vec<_> = owned(setting.needs.settings)
@@ -89,7 +93,7 @@ impl House {
             ..SimulatorConfig::default()
         };
         let simulator = Simulator::start(simulator, CancellationToken::new()).await?;
-        let text = text(setting.folder, parts.as_ref(), &simulator)?;
+        let text = text(setting, parts.as_ref(), &simulator)?;
         std::fs::write(&config, text)?;
         let program = Program {
             binary: std::env::current_exe()?,
@@ -218,8 +222,12 @@ fn cluster(setup: &member::Setup<'_>, embedded: bool) -> anyhow::Result<Cluster>
 
 /// The configuration: the product's own settings, but for where things are, and webhooks that may come
 /// back to this machine.
-fn text(folder: &Path, parts: Option<&Parts>, simulator: &Simulator) -> anyhow::Result<String> {
-    let data = folder.join(DATA);
+fn text(
+    setting: &Setting<'_>,
+    parts: Option<&Parts>,
+    simulator: &Simulator,
+) -> anyhow::Result<String> {
+    let data = setting.folder.join(DATA);
     let mut text = format!(
         "data.folder = \"{}\"\nlog.format = \"human\"\nwebhooks.allow_loopback = true\n",
         data.display()
@@ -231,7 +239,11 @@ fn text(folder: &Path, parts: Option<&Parts>, simulator: &Simulator) -> anyhow::
             parts.url(Part::Redis),
         );
     }
-    Ok(text + &configuration::vendors(simulator, SPEED))
+    let speed = Speed {
+        tps: setting.tps.unwrap_or(UNLIMITED),
+        concurrency: CALLS,
+    };
+    Ok(text + &configuration::vendors(simulator, speed))
 }
 
 type Servers = (Option<Parts>, Vec<Watched>, Vec<String>);

@@ -91,6 +91,8 @@ pub(super) struct Setting<'a> {
     pub(super) script: &'a Path,
     /// Settings from the command line, for the services.
     pub(super) settings: &'a [(String, String)],
+    /// Messages a second that each route carries, if that is to be a limit.
+    pub(super) tps: Option<u32>,
     /// What the scenario wants to find.
     pub(super) needs: Needs,
     /// What is told meanwhile.
