@@ -6,6 +6,7 @@
 //! | [`domain`] | the pure part: message, phase machine, limits, codes, ids, reports |
 //! | [`ledger`] | all SQL: the one place that decides what may happen to a message |
 //! | [`broker`] | the queues: frames of ids, confirmed publishing, deliveries |
+//! | [`files`] | the bytes of files, sealed, in a folder or a bucket |
 //! | [`quota`] | rate limit per partner and the fast path for repeated requests |
 //! | [`batch`] | group commit: many callers, one transaction |
 //! | [`crypto`] | sealing, signatures, secrets, keys |
@@ -19,6 +20,7 @@
 //! | [`telemetry`], [`config`], [`clock`] | logs, metrics and traces; settings; time |
 
 pub mod access;
+pub mod address;
 pub mod batch;
 pub mod breaker;
 pub mod broker;
@@ -27,6 +29,7 @@ pub mod config;
 pub mod crypto;
 pub mod deadline;
 pub mod domain;
+pub mod files;
 pub mod http;
 pub mod instance;
 pub mod ledger;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::broker::SharedBroker;
 use crate::clock::Clock;
 use crate::crypto::Keyring;
+use crate::files::FileStore;
 use crate::http::health::Readiness;
 use crate::instance::{Instance, JoinError, LeaseConfig};
 use crate::ledger::SharedLedger;
@@ -21,6 +22,8 @@ pub struct Ports {
     pub broker: SharedBroker,
     /// Limits per partner.
     pub quota: Arc<dyn Quota>,
+    /// The bytes of files.
+    pub files: FileStore,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// The installation's secrets.
@@ -36,6 +39,8 @@ pub struct Node {
     pub broker: SharedBroker,
     /// Limits per partner.
     pub quota: Arc<dyn Quota>,
+    /// The bytes of files.
+    pub files: FileStore,
     /// Wall-clock time.
     pub clock: Arc<dyn Clock>,
     /// The installation's secrets.
@@ -66,6 +71,7 @@ impl Node {
             ledger,
             broker,
             quota,
+            files,
             clock,
             keyring,
         } = ports;
@@ -89,6 +95,7 @@ impl Node {
             ledger,
             broker,
             quota,
+            files,
             clock,
             keyring,
             instance,
@@ -150,6 +157,7 @@ mod tests {
                 ledger: Arc::new(self.ledger.clone()),
                 broker: self.broker.clone(),
                 quota: Arc::new(LocalQuota::new()),
+                files: FileStore::none(),
                 clock: self.clock.clone(),
                 keyring: Arc::new(Keyring::generate()),
             };

@@ -26,6 +26,7 @@ Examples:
   pabal --set http.address=0.0.0.0:8080      listen on every address
   pabal partner add shop --sender 02-0000-0000 --webhook-url https://shop.example/hook
   pabal message show 0PZ4X9M2K7Q1A           what happened to a message, step by step
+  pabal route list                           how every route is, and who closed or paused it
   pabal reconcile                            do the books agree? exit code 1 if not
   pabal config                               every setting in force, and where it comes from
 
@@ -47,6 +48,15 @@ enum Command {
     /// Partners: add, list, disable, enable, rotate secrets, allow sender numbers
     #[command(subcommand)]
     Partner(command::partner::Command),
+    /// Routes: list, pause, resume, set, and why a message takes which
+    #[command(subcommand)]
+    Route(command::route::Command),
+    /// Sender numbers: which are blocked because vendors refuse them, and allowing them again
+    #[command(subcommand)]
+    Sender(command::sender::Command),
+    /// Templates of Alimtalk: add, list, show, suspend, resume, remove
+    #[command(subcommand)]
+    Template(command::template::Command),
     /// What happened to a message
     #[command(subcommand)]
     Message(command::message::Command),
@@ -104,6 +114,9 @@ pub(crate) async fn run() -> Result<(), Failure> {
         Command::Serve(arguments) => command::serve::run(with, arguments).await,
         Command::Demo(arguments) => command::demo::run(with, arguments).await,
         Command::Partner(what) => command::partner::run(with, what).await,
+        Command::Route(what) => command::route::run(with, what).await,
+        Command::Sender(what) => command::sender::run(with, what).await,
+        Command::Template(what) => command::template::run(with, what).await,
         Command::Message(what) => command::message::run(with, what).await,
         Command::DeadLetter(what) => command::dead_letter::run(with, what).await,
         Command::Migrate(arguments) => command::ledger::migrate(with, arguments).await,

@@ -19,7 +19,7 @@ use pabal_provider::config::{VendorError, Vendors, can_be_asked};
 use pabal_receiver::Receiver;
 use pabal_reporter::config::Askable;
 use pabal_reporter::{Reporter, ReporterConfig};
-use pabal_simulator::{Simulator, SimulatorConfig};
+use pabal_simulator::{Family, Simulator, SimulatorConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -256,7 +256,7 @@ async fn simulator(
     folder.make().map_err(process::StartError::from)?;
     let config = SimulatorConfig {
         record: Some(folder.simulator_record()),
-        ..SimulatorConfig::default()
+        ..SimulatorConfig::of(&Family::EVERY_TYPE)
     };
     Ok(Some(Arc::new(
         Simulator::start(config, stop.clone()).await?,
@@ -297,7 +297,7 @@ async fn demo_partner(
     if !node.ledger.partners().await?.is_empty() {
         return Ok(None);
     }
-    let senders = ["0200000000", "15880000"]
+    let senders = ["0200000000", "15880000", "demo.example"]
         .iter()
         .filter_map(|number| number.parse().ok());
     let application = Application {

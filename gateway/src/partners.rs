@@ -3,7 +3,7 @@
 use pabal_common::clock::Timestamp;
 use pabal_common::crypto::{ClientSecret, HashError, Sealer, SecretHasher, WebhookSecret};
 use pabal_common::domain::id::PartnerId;
-use pabal_common::domain::phone::SenderNumber;
+use pabal_common::domain::sender::Sender;
 use pabal_common::domain::text::Unencodable;
 use pabal_common::ledger::{
     LedgerError, NewPartner, Partner, PartnerStatus, Partners, WebhookSettings,
@@ -33,8 +33,8 @@ pub struct Application {
     pub webhook_batch: u16,
     /// Whether SENT is told too.
     pub webhook_sent: bool,
-    /// Sender numbers it may use.
-    pub senders: Vec<SenderNumber>,
+    /// Sender numbers, and domains of mails, it may use.
+    pub senders: Vec<Sender>,
 }
 
 impl Application {
@@ -116,7 +116,7 @@ pub async fn add(
     let senders = application
         .senders
         .iter()
-        .map(|number| number.digits().to_owned())
+        .map(|number| number.entry().to_owned())
         .collect();
     match ledger.add_partner(&NewPartner { partner, senders }).await? {
         true => Ok(credentials),

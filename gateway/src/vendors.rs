@@ -9,9 +9,9 @@ use pabal_common::config::Values;
 use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::report::VendorAccount;
 use pabal_provider::Provider;
-use pabal_provider::adapter::{self, HttpAccount};
+use pabal_provider::adapter::{self, Account};
 use pabal_provider::config::{Adapters, Lead, VendorError, Vendors};
-use pabal_provider::route::{RouteSettings, RouteSpec};
+use pabal_provider::route::{Carries, RouteSettings, RouteSpec, SpecError};
 use pabal_simulator::{Family, Simulator};
 use secrecy::SecretString;
 
@@ -45,50 +45,77 @@ pub fn configure(
 
 fn simulated_accounts(simulator: &Simulator) -> Result<Adapters, VendorError> {
     let mut adapters = Adapters::new();
-    for family in Family::ALL {
-        let adapter = simulated(simulator, family)?;
+    for family in Family::EVERY_TYPE {
+        let Ok(base_url) = simulator.base_url(family) else {
+            continue;
+        };
+        let adapter = simulated(family, base_url)?;
         adapters.insert(adapter.account().clone(), adapter);
     }
     Ok(adapters)
 }
 
-fn simulated(simulator: &Simulator, family: Family) -> Result<Arc<dyn Provider>, VendorError> {
+fn simulated(family: Family, base_url: String) -> Result<Arc<dyn Provider>, VendorError> {
     let account = VendorAccount::new(family.name(), "main");
-    let http = HttpAccount {
+    let http = Account {
         account: account.clone(),
-        base_url: simulator.base_url(family),
+        base_url,
         api_key: SecretString::from(SIMULATOR_KEY),
-        callback_secret: SecretString::from(SIMULATOR_SECRET),
+        callback_secret: Some(SecretString::from(SIMULATOR_SECRET)),
+        settings: settings_of(family),
         connect_timeout: Duration::from_secs(2),
         answer_timeout: Duration::from_secs(5),
     };
     adapter::build(family.name(), http).map_err(|cause| VendorError::Account { account, cause })
 }
 
-/// One route a family, fast enough for the gateway to be the limit.
+fn settings_of(family: Family) -> toml::Table {
+    let settings = family.settings().iter();
+    settings
+        .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+        .collect()
+}
+
 fn simulated_routes(adapters: &Adapters) -> Result<Vec<Lead>, VendorError> {
-    let kinds = |family| match family {
-        Family::Carrier => vec![MessageType::Sms, MessageType::Lms, MessageType::Mms],
-        Family::Rcshub => vec![MessageType::Rcs],
-        Family::Kakao => vec![MessageType::KakaoAlimtalk, MessageType::KakaoBrandMessage],
-        Family::Talk => vec![MessageType::NaverTalk],
-    };
-    let mut routes = Vec::new();
-    for family in Family::ALL {
-        let Some(adapter) = adapters.get(&VendorAccount::new(family.name(), "main")) else {
-            continue;
-        };
+    let routes = simulated_specs()?.into_iter();
+    let routes = routes.filter_map(|(spec, account)| Some((spec, adapters.get(&account)?)));
+    Ok(routes
+        .map(|(spec, adapter)| (spec, Arc::clone(adapter)))
+        .collect())
+}
+
+/// The routes to simulated vendors and their accounts: one a family, fast enough for the gateway to
+/// be the limit.
+///
+/// # Errors
+/// [`SpecError`], which nothing here gives cause for.
+pub fn simulated_specs() -> Result<Vec<(RouteSpec, VendorAccount)>, SpecError> {
+    let carried = [
+        (
+            Family::Carrier,
+            vec![MessageType::Sms, MessageType::Lms, MessageType::Mms],
+        ),
+        (Family::Rcshub, vec![MessageType::Rcs]),
+        (
+            Family::Kakao,
+            vec![MessageType::KakaoAlimtalk, MessageType::KakaoBrandMessage],
+        ),
+        (Family::Talk, vec![MessageType::NaverTalk]),
+        (Family::Smtp, vec![MessageType::Email]),
+    ];
+    let route = |(family, kinds): (Family, Vec<MessageType>)| {
         let spec = RouteSpec::new(RouteSettings {
             name: format!("simulated-{}", family.name()),
-            kinds: kinds(family),
+            kinds,
             weight: 1,
             priority: 1,
             tps: 20_000,
             concurrency: 64,
+            carries: Carries::default(),
         })?;
-        routes.push((spec, Arc::clone(adapter)));
-    }
-    Ok(routes)
+        Ok((spec, VendorAccount::new(family.name(), "main")))
+    };
+    carried.into_iter().map(route).collect()
 }
 
 #[cfg(test)]
@@ -129,13 +156,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_simulator_replaces_nothing_that_the_file_configures() {
-        let simulator = Simulator::start(SimulatorConfig::default(), CancellationToken::new());
+        let config = SimulatorConfig::of(&Family::EVERY_TYPE);
+        let simulator = Simulator::start(config, CancellationToken::new());
         let simulator = simulator.await.unwrap();
         let own = configure(OWN, &simulator);
         assert_eq!(accounts_of(&own), ["carrier/main"]);
         assert_eq!(own.routes.routes().len(), 1);
         let none = configure("", &simulator);
-        assert_eq!(accounts_of(&none).len(), 4);
+        assert_eq!(accounts_of(&none).len(), 5);
         assert_eq!(none.without_route(), []);
         simulator.stop().await;
     }

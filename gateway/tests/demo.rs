@@ -1,7 +1,7 @@
 //! `pabal demo`, the real program.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pabal_common::domain::kind::MessageType;
@@ -37,6 +37,19 @@ fn readable(bytes: &[u8]) -> Vec<String> {
         .chain(CONTENT.map(ToOwned::to_owned))
         .filter(|secret| text.contains(secret.as_str()))
         .collect()
+}
+
+/// Every file of a folder, those in folders of it too.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(files_in(&path)),
+            false => files.push(path),
+        }
+    }
+    files
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -80,10 +93,7 @@ fn everything_comes_out_as_expected_and_no_content_is_readable_anywhere() {
         .unwrap()
         .unwrap()
         .path();
-    let files: Vec<_> = std::fs::read_dir(kept)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .collect();
+    let files = files_in(&kept);
     assert!(
         files.iter().any(|file| file.ends_with("pabal.db")),
         "{files:?}"

@@ -160,7 +160,7 @@ fn every_example_of_a_configuration_file_can_be_loaded() {
 
 #[test]
 fn every_variable_named_in_a_document_means_something() {
-    let is_part = |c: char| c.is_ascii_uppercase() || c == '_';
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     for document in all_documents() {
         let text = read(&document);
         for rest in text.split("PABAL_").skip(1) {

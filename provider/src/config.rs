@@ -2,21 +2,22 @@
 //! configuration file.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pabal_common::clock::Clock;
 use pabal_common::config::Values;
+use pabal_common::domain::id::PartnerId;
 use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::report::VendorAccount;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::adapter::{self, BuildError, HttpAccount};
+use crate::adapter::{self, Account, BuildError};
 use crate::provider::Provider;
-use crate::route::{BookError, RouteBook, RouteSettings, RouteSpec, SpecError};
+use crate::route::{BookError, Carries, RouteBook, RouteSettings, RouteSpec, SpecError};
 
 /// Why the vendors cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
@@ -95,14 +96,17 @@ pub struct AccountTable {
     pub name: String,
     /// Where the vendor is.
     pub base_url: String,
-    /// The key we show; it or its file is given.
+    /// The key we show or sign with; it or its file is given.
     pub api_key: Option<SecretString>,
     /// The file that holds the key.
     pub api_key_file: Option<PathBuf>,
-    /// The secret that signs callbacks; it or its file is given.
+    /// The secret that proves callbacks; it or its file is given where the vendor calls back.
     pub callback_secret: Option<SecretString>,
     /// The file that holds the secret.
     pub callback_secret_file: Option<PathBuf>,
+    /// What the protocol alone knows.
+    #[serde(default)]
+    pub settings: toml::Table,
     /// How long connecting may take.
     #[serde(default = "connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -119,8 +123,9 @@ const fn answer_timeout_ms() -> u64 {
     10_000
 }
 
-/// `[[route]]`: [`RouteSettings`] and the account the route leads to.
-#[derive(Clone, Debug, Deserialize)]
+/// `[[route]]`: [`RouteSettings`] and the account the route leads to. The ledger keeps routes in the
+/// same words, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteTable {
     /// Its name.
@@ -139,10 +144,49 @@ pub struct RouteTable {
     pub tps: u32,
     /// Calls at once.
     pub concurrency: u32,
+    /// The partners whose messages it carries; none named, those of everybody.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub partners: BTreeSet<PartnerId>,
+    /// How the recipients' numbers begin, in national notation or with 82; none named, all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub prefixes: BTreeSet<String>,
+    /// The longest text it carries of a type, where that is less than the type's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<MessageType, usize>,
 }
 
 const fn one() -> u32 {
     1
+}
+
+impl RouteTable {
+    /// The settings it says, and the account.
+    ///
+    /// # Errors
+    /// [`SpecError`] for the first that is outside its range.
+    pub fn check(self) -> Result<(RouteSpec, VendorAccount), SpecError> {
+        let account = VendorAccount::from_stored(&self.account);
+        let spec = RouteSpec::new(RouteSettings {
+            name: self.name,
+            kinds: self.kinds,
+            weight: self.weight,
+            priority: self.priority,
+            tps: self.tps,
+            concurrency: self.concurrency,
+            carries: Carries {
+                partners: self.partners,
+                prefixes: self.prefixes.iter().map(|it| national(it)).collect(),
+                limits: self.limits,
+            },
+        })?;
+        Ok((spec, account))
+    }
+}
+
+/// Recipients are Korean numbers, so one that begins with 82 begins with 0 at home.
+fn national(prefix: &str) -> String {
+    let abroad = prefix.strip_prefix("+82").or(prefix.strip_prefix("82"));
+    abroad.map_or_else(|| prefix.to_owned(), |rest| format!("0{rest}"))
 }
 
 /// How long a vendor call may take, whatever its account says; only who calls needs to know.
@@ -282,16 +326,15 @@ fn build_accounts(
         if let Some(limits) = limits {
             check_times(limits, &account, &table)?;
         }
-        let http = HttpAccount {
+        let http = Account {
             account: account.clone(),
             base_url: table.base_url,
             api_key: secret("api_key", table.api_key, table.api_key_file, number)?,
-            callback_secret: secret(
-                "callback_secret",
-                table.callback_secret,
-                table.callback_secret_file,
-                number,
-            )?,
+            callback_secret: match (table.callback_secret, table.callback_secret_file) {
+                (None, None) => None,
+                (plain, file) => Some(secret("callback_secret", plain, file, number)?),
+            },
+            settings: table.settings,
             connect_timeout: Duration::from_millis(table.connect_timeout_ms),
             answer_timeout: Duration::from_millis(table.answer_timeout_ms),
         };
@@ -362,30 +405,30 @@ fn secret(
 }
 
 fn build_routes(tables: Vec<RouteTable>, adapters: &Adapters) -> Result<Vec<Lead>, VendorError> {
-    let mut routes = Vec::new();
-    for table in tables {
-        let adapter = adapters
-            .get(&VendorAccount::from_stored(&table.account))
-            .ok_or_else(|| {
-                let mut known: Vec<_> = adapters.keys().map(ToString::to_string).collect();
-                known.sort();
-                VendorError::NoAccount {
-                    route: table.name.clone(),
-                    account: table.account.clone(),
-                    known: known.join(", "),
-                }
-            })?;
-        let spec = RouteSpec::new(RouteSettings {
-            name: table.name,
-            kinds: table.kinds,
-            weight: table.weight,
-            priority: table.priority,
-            tps: table.tps,
-            concurrency: table.concurrency,
-        })?;
-        routes.push((spec, Arc::clone(adapter)));
+    tables
+        .into_iter()
+        .map(|table| lead(table, adapters))
+        .collect()
+}
+
+/// The route that a table describes.
+///
+/// # Errors
+/// [`VendorError::Route`] and [`VendorError::NoAccount`].
+pub(crate) fn lead(table: RouteTable, adapters: &Adapters) -> Result<Lead, VendorError> {
+    let (spec, account) = table.check()?;
+    match adapters.get(&account) {
+        Some(adapter) => Ok((spec, Arc::clone(adapter))),
+        None => {
+            let mut known: Vec<_> = adapters.keys().map(ToString::to_string).collect();
+            known.sort();
+            Err(VendorError::NoAccount {
+                route: spec.name().to_owned(),
+                account: account.to_string(),
+                known: known.join(", "),
+            })
+        }
     }
-    Ok(routes)
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 mod provider;
 
 pub use provider::{
-    Answer, AskError, Asked, Call, CallbackError, Capabilities, Found, Lost, NotConnected, Outcome,
-    Outgoing, PollError, Polled, ProbeError, Provider, ReportPath,
+    Answer, AskError, Asked, Attachment, Call, CallbackError, Capabilities, Closed, Found, Lost,
+    NotConnected, Outcome, Outgoing, PollError, Polled, ProbeError, Provider, ReportDesk,
+    ReportPath, ReportsNotKept,
 };
 pub mod adapter;
 pub mod config;
+pub mod kept;
 pub mod route;

@@ -1,14 +1,19 @@
 //! What Pabal asks of a vendor, and the few things a vendor may answer.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pabal_common::clock::Timestamp;
 use pabal_common::domain::id::{MessageId, SubmissionId};
 use pabal_common::domain::kind::{MessageType, Purpose};
 use pabal_common::domain::message::Content;
 use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::{Report, VendorAccount, VendorMessageId};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 /// How a vendor tells what became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub enum ReportPath {
     Callback,
     /// We ask for what is new, with a cursor.
     Poll,
+    /// They come over the connections that the sender keeps open.
+    Session,
     /// It tells nothing beyond its answer.
     None,
 }
@@ -61,6 +68,28 @@ pub struct Outgoing {
     pub purpose: Purpose,
     /// Recipient, text and the rest.
     pub content: Content,
+    /// The files that go with it, in the order of [`Content::attachments`].
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that goes with a message. Its `Debug` shows neither its name nor its bytes.
+#[derive(Clone)]
+pub struct Attachment {
+    /// Its media type, such as `image/jpeg`.
+    pub media_type: String,
+    /// The name the partner gave it.
+    pub name: Option<String>,
+    /// Its bytes; messages of one call with the same file share them.
+    pub bytes: Bytes,
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment")
+            .field("media_type", &self.media_type)
+            .field("length", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One vendor call: every message is claimed for exactly this submission.
@@ -96,11 +125,69 @@ pub enum Answer {
     },
     /// Not taken now; deferred at no cost.
     Throttled,
+    /// This message was not taken and may be later; others are not concerned. It waits at no cost, at
+    /// least as long as it is old, until its validity ends.
+    Deferred {
+        /// The vendor's code.
+        code: String,
+        /// How long to wait instead.
+        retry_after: Option<Duration>,
+    },
+    /// Not taken, because the account is closed to us for now. The message waits for another route,
+    /// or for this one.
+    Closed {
+        /// The vendor's code.
+        code: String,
+        /// Why.
+        why: Closed,
+    },
     /// The answer does not say whether the message was taken.
     Unknown {
         /// The vendor's code or what was wrong with the answer.
         code: String,
     },
+}
+
+/// Why a vendor takes nothing from an account until somebody acts: no message is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Closed {
+    /// The prepaid balance is used up.
+    #[error("no balance")]
+    Balance,
+    /// The quota of the day or month is used up.
+    #[error("quota used up")]
+    Quota,
+    /// It does not know our key or password, or our address.
+    #[error("credentials refused")]
+    Credentials,
+    /// The account or its sender profile is suspended.
+    #[error("account suspended")]
+    Suspended,
+}
+
+impl Closed {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [
+        Self::Balance,
+        Self::Quota,
+        Self::Credentials,
+        Self::Suspended,
+    ];
+
+    /// The name in metrics and lists, and by which senders tell each other.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Balance => "BALANCE",
+            Self::Quota => "QUOTA",
+            Self::Credentials => "CREDENTIALS",
+            Self::Suspended => "SUSPENDED",
+        }
+    }
+
+    /// The reason of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| why.name() == name)
+    }
 }
 
 /// Why surely no byte of the request left us.
@@ -149,7 +236,14 @@ pub enum Outcome {
         /// The vendor's hint.
         retry_after: Option<Duration>,
     },
-    /// The whole call was definitively refused (for example: wrong credentials, blocked account).
+    /// Nothing was taken, because the account is closed to us for now.
+    Closed {
+        /// The vendor's code.
+        code: String,
+        /// Why.
+        why: Closed,
+    },
+    /// The whole call was definitively refused.
     Refused {
         /// The vendor's code.
         code: String,
@@ -205,6 +299,26 @@ pub struct Polled {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the vendor could not be polled: {0}")]
 pub struct PollError(pub String);
+
+/// Reports that came over a standing connection were not kept; the vendor must not be told that
+/// they were.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("reports were not kept: {0}")]
+pub struct ReportsNotKept(pub String);
+
+/// Where a vendor's standing connection hands its reports in.
+#[async_trait]
+pub trait ReportDesk: Send + Sync {
+    /// Returns once every report is with the broker, or in the outbox that will bring it there.
+    ///
+    /// # Errors
+    /// [`ReportsNotKept`]; the vendor is to send them again.
+    async fn keep(
+        &self,
+        account: &VendorAccount,
+        reports: Vec<Report>,
+    ) -> Result<(), ReportsNotKept>;
+}
 
 /// Why a callback is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -266,6 +380,13 @@ pub trait Provider: Send + Sync {
     ) -> Result<Vec<Report>, CallbackError> {
         let _ = (header, body, now);
         Err(CallbackError::NotExpected)
+    }
+
+    /// Keeps the vendor's standing connections open until `stop`, where the protocol has them
+    /// ([`ReportPath::Session`]), and hands what is reported over them to `desk`. Returns at once
+    /// elsewhere. Until it runs, [`submit`](Self::submit) finds no connection.
+    async fn stay_connected(&self, desk: Arc<dyn ReportDesk>, stop: CancellationToken) {
+        let _ = (desk, stop);
     }
 
     /// Fetches reports after `cursor`, for vendors that are polled.

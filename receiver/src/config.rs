@@ -36,6 +36,25 @@ pub struct Config {
     /// How many committed batches are brought to the broker at once; more are left to the sweep of
     /// the outbox.
     pub publications_at_once: usize,
+    /// How long an uploaded file can be attached.
+    pub file_lifetime: Duration,
+    /// How many bytes the files of one partner may have together.
+    pub file_space: u64,
+    /// How long a file may take to arrive.
+    pub file_deadline: Duration,
+    /// How many uploads may be in memory at once; each takes up to 10 MiB, and its sealed copy as much.
+    pub uploads_at_once: usize,
+    /// What becomes of an Alimtalk whose template is not registered.
+    pub templates: TemplatePolicy,
+}
+
+/// What becomes of an Alimtalk whose template is not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplatePolicy {
+    /// It is sent as it is written.
+    Optional,
+    /// It is refused.
+    Required,
 }
 
 /// Tokens and logins.
@@ -74,6 +93,12 @@ const COMMIT_QUEUE: &str = "receiver.commit_queue";
 const COMMITS_AT_ONCE: &str = "receiver.commits_at_once";
 const COMMIT_WAIT: &str = "receiver.commit_wait";
 const PUBLICATIONS_AT_ONCE: &str = "receiver.publications_at_once";
+const FILE_LIFETIME: &str = "receiver.file_lifetime";
+const FILE_SPACE: &str = "receiver.file_space";
+const FILE_DEADLINE: &str = "receiver.file_deadline";
+const UPLOADS_AT_ONCE: &str = "receiver.uploads_at_once";
+const TEMPLATES: &str = "receiver.templates";
+const REQUIRED: &str = "required";
 
 /// The receiver's settings, for the one table of the program.
 pub const SETTINGS: &[Setting] = &[
@@ -181,6 +206,38 @@ pub const SETTINGS: &[Setting] = &[
         "64",
         "Accepted batches brought to the queues at once; more are left to the sweep of the outbox.",
     ),
+    Setting::new(
+        FILE_LIFETIME,
+        duration(Duration::from_secs(3600), DAY.saturating_mul(90)),
+        "7d",
+        "How long an uploaded file can be attached; it is kept longer for messages that need it.",
+    ),
+    Setting::new(
+        FILE_SPACE,
+        bytes(1 << 20, 1 << 40),
+        "1GiB",
+        "The most bytes that the files of one partner may have together.",
+    ),
+    Setting::new(
+        FILE_DEADLINE,
+        duration(Duration::from_millis(100), Duration::from_secs(300)),
+        "60s",
+        "How long an uploaded file may take to arrive.",
+    ),
+    Setting::new(
+        UPLOADS_AT_ONCE,
+        count(1, 1024),
+        "8",
+        "Uploads in memory at once, half of them one partner's at most; each takes up to 10 MiB and its \
+         sealed copy as much.",
+    ),
+    Setting::new(
+        TEMPLATES,
+        Kind::Choice(&["optional", REQUIRED]),
+        "optional",
+        "Whether an Alimtalk is refused whose template is not registered; one that is registered is \
+         always held to it.",
+    ),
 ];
 
 impl Config {
@@ -208,6 +265,14 @@ impl Config {
             commits_at_once: size(values.count(COMMITS_AT_ONCE)),
             commit_wait: values.duration(COMMIT_WAIT),
             publications_at_once: size(values.count(PUBLICATIONS_AT_ONCE)),
+            file_lifetime: values.duration(FILE_LIFETIME),
+            file_space: values.bytes(FILE_SPACE),
+            file_deadline: values.duration(FILE_DEADLINE),
+            uploads_at_once: size(values.count(UPLOADS_AT_ONCE)),
+            templates: match values.choice(TEMPLATES) {
+                REQUIRED => TemplatePolicy::Required,
+                _ => TemplatePolicy::Optional,
+            },
         }
     }
 }
@@ -240,6 +305,8 @@ mod tests {
         assert_eq!(config.body_deadline, Duration::from_secs(10));
         assert_eq!(config.batch_items, 1000);
         assert_eq!(config.fair_per_second, 200);
+        assert_eq!(config.file_lifetime, DAY * 7);
+        assert_eq!(config.templates, TemplatePolicy::Optional);
     }
 
     #[test]

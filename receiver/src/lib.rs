@@ -16,15 +16,18 @@
 
 mod auth;
 mod config;
+mod files;
 mod intake;
+mod lookups;
 mod message;
 mod receiver;
 mod send;
+mod templates;
 
-pub use config::{AuthConfig, Config, SETTINGS};
+pub use config::{AuthConfig, Config, SETTINGS, TemplatePolicy};
 pub use message::{
-    AttachmentRequest, ButtonKind, ButtonRequest, ButtonRules, ChannelRequest, FIELD_LIMITS,
-    FIELD_TABLE, Field, FieldLimit, Link, MessageRequest, Presence, TemplateRequest, button_rules,
-    presence,
+    AttachmentRequest, AttachmentRules, ButtonKind, ButtonRequest, ButtonRules, ChannelRequest,
+    FIELD_LIMITS, FIELD_TABLE, Field, FieldLimit, Link, MessageRequest, Presence, TemplateRequest,
+    attachment_rules, button_rules, check_template_form, presence,
 };
 pub use receiver::Receiver;

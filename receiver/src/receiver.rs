@@ -19,8 +19,11 @@ use utoipa_axum::routes;
 
 use crate::auth::{Login, oauth, token};
 use crate::config::Config;
+use crate::files::{Turns, sweep, upload};
 use crate::intake::Intake;
+use crate::lookups::Lookups;
 use crate::send::{batch, single};
+use crate::templates;
 
 /// How long a question to the ledger may take.
 pub(crate) const LEDGER_LIMIT: Duration = Duration::from_secs(5);
@@ -44,6 +47,9 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) login: Login,
     pub(crate) lookup: Lookup,
+    pub(crate) lookups: Lookups,
+    /// Uploads that may be in memory at once.
+    pub(crate) uploads: Turns,
     pub(crate) intake: Intake,
 }
 
@@ -61,6 +67,7 @@ impl Receiver {
         );
         let access = Access::new(issuer, Arc::clone(&node.ledger));
         let sealer = Sealer::new(&node.keyring);
+        let lookups = Lookups::new(Arc::clone(&node.ledger), sealer.clone(), config.templates);
         let intake = Intake::start(node.clone(), sealer, &config, closing.clone(), &tracker);
         let lookup = Lookup::new(&node.keyring);
         let shared = Arc::new(Shared {
@@ -69,6 +76,8 @@ impl Receiver {
             access,
             login,
             lookup,
+            lookups,
+            uploads: Turns::new(config.uploads_at_once),
             intake,
         });
         Self {
@@ -95,6 +104,9 @@ impl Receiver {
             .routes(routes!(token::revoke))
             .routes(routes!(oauth::token))
             .routes(routes!(single::send))
+            // Its body has limits of its own.
+            .routes(routes!(upload::upload))
+            .routes(routes!(templates::list))
             .layer(limits(config.body_bytes));
         let large = OpenApiRouter::new()
             .routes(routes!(batch::send))
@@ -108,6 +120,8 @@ impl Receiver {
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut parts = Supervisor::new(&shutdown);
         parts.watch("message commits", self.shared.intake.ended());
+        let node = self.shared.node.clone();
+        parts.start("expired files", sweep::run(node, parts.stop()));
         self.part.ready();
         parts.until_stop().await;
         self.part.not_ready("shutting down");

@@ -72,8 +72,8 @@ pub const SETTINGS: &[Setting] = &[
         REPORT_DEADLINE,
         deadline(),
         "80h",
-        "The same for every other type. A report without a message is given up after the longer \
-         of the two.",
+        "The same for every other type, of which EMAIL waits a day at most. A report without a message \
+         is given up after the longer of the two.",
     ),
     Setting::new(
         ASK_GRACE,

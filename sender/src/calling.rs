@@ -12,19 +12,22 @@ use pabal_common::domain::message::Content;
 use pabal_common::domain::phase::Settled;
 use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::Verdict;
+use pabal_common::files::FileError;
 use pabal_common::ledger::{Claim, ClaimedMessage, LedgerError, Settlement};
 use pabal_provider::route::{Permit, Route};
 use pabal_provider::{Call, Lost, Outcome, Outgoing};
 
+use crate::attachments;
 use crate::desk::Desk;
 use crate::hand;
+use crate::refusals;
 use crate::verdict::{self, Circumstances};
 
 /// A message that was quarantined this often is given up.
 const POISONED: u16 = 5;
-/// How long a message waits that this process cannot open: long enough to be seen in the log, short
-/// enough for another to send it in time.
-const SEALED_ELSEWHERE: Duration = Duration::from_secs(5);
+/// How long a message waits that this process cannot open, or whose files cannot be had: long enough
+/// to be seen in the log, short enough for another to send it in time.
+const NOT_NOW: Duration = Duration::from_secs(5);
 /// How long to wait before recording an outcome again when the ledger does not answer.
 const SETTLE_AGAIN: Duration = Duration::from_millis(250);
 
@@ -83,7 +86,7 @@ pub(crate) async fn carry(
         true => unclaimed(desk, submission, &route, members, &claimed),
         false => Vec::new(),
     };
-    let (sendable, outgoing, unfit) = open(desk, submission, &route, claimed);
+    let (sendable, outgoing, unfit) = open(desk, submission, &route, claimed).await;
     permit.return_unused(members.len().saturating_sub(sendable.len()));
     let mut settlements = unfit;
     settlements.extend(unclaimed);
@@ -131,18 +134,29 @@ fn unclaimed(
 
 /// Why a message is not sent.
 enum Unfit {
-    /// It is sealed with a key that this process has not read. One with the whole key file may send
-    /// it, so it waits; its validity ends it.
-    NotHere(SealError),
+    /// It is sealed with a key that this process has not read, or its files cannot be had just now.
+    /// Another may send it, or this one later, so it waits; its validity ends it.
+    NotNow(String),
     /// Nobody can send it.
-    Never(String),
+    Never(Reason, String),
 }
 
 impl Unfit {
     fn settled(&self) -> Settled {
         match self {
-            Self::NotHere(_) => Settled::NotTaken { charged: false },
-            Self::Never(_) => Settled::Final(Verdict::Failed(Reason::Poisoned), None),
+            Self::NotNow(_) => Settled::NotTaken { charged: false },
+            Self::Never(reason, _) => Settled::Final(Verdict::Failed(*reason), None),
+        }
+    }
+
+    fn poisoned(error: impl ToString) -> Self {
+        Self::Never(Reason::Poisoned, error.to_string())
+    }
+
+    fn without_files(error: FileError) -> Self {
+        match error.may_pass() {
+            true => Self::NotNow(error.to_string()),
+            false => Self::Never(Reason::AttachmentMissing, error.to_string()),
         }
     }
 }
@@ -150,43 +164,52 @@ impl Unfit {
 /// What a message says.
 fn content(desk: &Desk, message: &ClaimedMessage) -> Result<Content, Unfit> {
     let plain = match desk.sealer.open(message.id, &message.sealed) {
-        Err(error @ SealError::UnknownKey(_)) => return Err(Unfit::NotHere(error)),
-        opened => opened.map_err(|error| Unfit::Never(error.to_string()))?,
+        Err(error @ SealError::UnknownKey(_)) => return Err(Unfit::NotNow(error.to_string())),
+        opened => opened.map_err(Unfit::poisoned)?,
     };
     if message.poison >= POISONED {
-        return Err(Unfit::Never("it was quarantined too often".to_owned()));
+        return Err(Unfit::poisoned("it was quarantined too often"));
     }
-    serde_json::from_slice(&plain).map_err(|error| Unfit::Never(error.to_string()))
+    serde_json::from_slice(&plain).map_err(Unfit::poisoned)
 }
 
-/// Opens the sealed contents. What cannot be opened, or was quarantined too often, ends here; what
-/// another process may open is given back.
-fn open(
+/// What a message says, with the files that go with it, read until `until`.
+async fn opened(desk: &Desk, message: &ClaimedMessage, until: Instant) -> Result<Outgoing, Unfit> {
+    let content = content(desk, message)?;
+    let attachments = attachments::load(&desk.node.files, &content, until.into()).await;
+    Ok(Outgoing {
+        id: message.id,
+        kind: message.kind,
+        purpose: message.purpose,
+        attachments: attachments.map_err(Unfit::without_files)?,
+        content,
+    })
+}
+
+/// Opens the sealed contents. What cannot be opened, has lost its files, or was quarantined too often,
+/// ends here; what another process may send, or this one later, is given back.
+async fn open(
     desk: &Desk,
     submission: SubmissionId,
     route: &Route,
     claimed: Vec<ClaimedMessage>,
 ) -> (Vec<ClaimedMessage>, Vec<Outgoing>, Vec<Settlement>) {
     let (mut sendable, mut outgoing, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
+    let until = Instant::now() + attachments::LIMIT;
     for message in claimed {
-        match content(desk, &message) {
-            Ok(content) => {
-                outgoing.push(Outgoing {
-                    id: message.id,
-                    kind: message.kind,
-                    purpose: message.purpose,
-                    content,
-                });
+        match opened(desk, &message, until).await {
+            Ok(one) => {
+                outgoing.push(one);
                 sendable.push(message);
             }
             Err(why) => {
                 let now = desk.node.clock.now();
                 let due = match &why {
-                    Unfit::NotHere(error) => {
-                        tracing::error!(message_id = %message.id, %error, "a message was given back");
-                        Some(now.plus(SEALED_ELSEWHERE))
+                    Unfit::NotNow(error) => {
+                        tracing::error!(message_id = %message.id, error, "a message was given back");
+                        Some(now.plus(NOT_NOW))
                     }
-                    Unfit::Never(error) => {
+                    Unfit::Never(_, error) => {
                         tracing::error!(message_id = %message.id, error, "a message was given up");
                         None
                     }
@@ -248,6 +271,7 @@ async fn call(
         call.messages.len(),
         started.elapsed(),
     );
+    refusals::note(desk, route, &claimed, &call.messages, &outcome).await;
     verdict::settlements(&claimed, &outcome, &circumstances)
 }
 

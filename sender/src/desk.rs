@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::hand::Hand;
+use crate::refusals::Refusals;
 
 /// How many publishes may be under way.
 const PUBLISHES: usize = 64;
@@ -37,6 +38,7 @@ pub(crate) struct Desk {
     pub(crate) config: Config,
     /// Calls in hand, by submission.
     pub(crate) hand: Hand,
+    pub(crate) refusals: Refusals,
     pub(crate) claims: GroupCommit<Claim, Claimed, LedgerError>,
     pub(crate) settlements: GroupCommit<Settlement, (), LedgerError>,
     pub(crate) publisher: Publisher,
@@ -64,6 +66,7 @@ impl Desk {
             vendors,
             config,
             hand: Hand::default(),
+            refusals: Refusals::default(),
             delayed: Arc::new(Notify::new()),
         }
     }

@@ -11,10 +11,13 @@ use pabal_common::broker::{Delivery, EmbeddedBroker, Member, QueueName, SendFram
 use pabal_common::clock::{Clock as _, ManualClock, Timestamp};
 use pabal_common::config::Values;
 use pabal_common::crypto::{Keyring, Sealer};
+use pabal_common::domain::file::FileRef;
 use pabal_common::domain::id::MessageId;
 use pabal_common::domain::kind::{Channel, Lane, MessageType, Purpose};
 use pabal_common::domain::message::{Content, NewMessage};
+use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::VendorAccount;
+use pabal_common::files::FileStore;
 use pabal_common::http::health::Readiness;
 use pabal_common::instance::LeaseConfig;
 use pabal_common::ledger::sqlite::SqliteLedger;
@@ -22,7 +25,7 @@ use pabal_common::ledger::{Instances as _, MessageView};
 use pabal_common::node::{Node, Ports};
 use pabal_common::quota::LocalQuota;
 use pabal_common::relay::RelayConfig;
-use pabal_provider::route::{RouteBook, RouteSettings, RouteSpec};
+use pabal_provider::route::{Carries, RouteBook, RouteSettings, RouteSpec};
 use pabal_provider::{Answer, Call, Capabilities, Outcome, ProbeError, Provider, ReportPath};
 use tokio::sync::{Barrier, Notify};
 use tokio_util::sync::CancellationToken;
@@ -34,10 +37,15 @@ use crate::frames;
 
 /// The queue of every frame here.
 pub(crate) const SMS: QueueName = QueueName::Send(Channel::Sms, Lane::Ordinary);
+/// The sender number of every message here.
+pub(crate) const SENDER: &str = "021234567";
 /// The call with this text panics once the other one is under way.
 pub(crate) const PANICS: &str = "panics";
 /// The call with this text is answered after the other one has panicked.
 pub(crate) const OUTLIVES: &str = "outlives";
+
+/// The vendor refuses a call with this text for its sender number.
+pub(crate) const UNREGISTERED: &str = "unregistered";
 
 /// Takes one message a call, a second.
 pub(crate) struct Vendor {
@@ -97,6 +105,12 @@ impl Provider for Vendor {
                 self.panicked.notified().await;
                 tokio::task::yield_now().await;
             }
+            UNREGISTERED => {
+                return Outcome::Refused {
+                    code: "3011".into(),
+                    reason: Reason::SenderRejected,
+                };
+            }
             _ => {}
         }
         Outcome::Answered(vec![Answer::Taken { vendor_id: None }])
@@ -131,12 +145,14 @@ impl House {
             ledger.join("sender", lease).await.unwrap();
         }
         let broker = EmbeddedBroker::open(&ledger, None).await.unwrap();
+        let keyring = Keyring::generate();
         let ports = Ports {
             ledger: Arc::new(ledger),
             broker: Arc::new(broker),
             quota: Arc::new(LocalQuota::new()),
+            files: FileStore::in_memory(&keyring),
             clock: clock.clone(),
-            keyring: Arc::new(Keyring::generate()),
+            keyring: Arc::new(keyring),
         };
         // Nobody renews it here.
         let lease = LeaseConfig {
@@ -156,6 +172,7 @@ impl House {
             priority: 1,
             tps,
             concurrency: 4,
+            carries: Carries::default(),
         });
         let routes = vec![(spec.unwrap(), provider.clone())];
         let routes = RouteBook::new(routes, clock.clone()).unwrap();
@@ -179,11 +196,28 @@ impl House {
 
     /// Accepts a message that somebody else has sealed.
     pub(crate) async fn accept_sealed(&self, sealer: &Sealer, text: &str) -> MessageId {
+        self.accept_content(sealer, text, Vec::new()).await
+    }
+
+    /// Accepts a message that refers to these files.
+    pub(crate) async fn accept_with(&self, attachments: Vec<FileRef>) -> MessageId {
+        self.accept_content(&self.desk.sealer, "text", attachments)
+            .await
+    }
+
+    async fn accept_content(
+        &self,
+        sealer: &Sealer,
+        text: &str,
+        attachments: Vec<FileRef>,
+    ) -> MessageId {
         let node = &self.desk.node;
         let (id, now) = (node.instance.ids().message(), node.clock.now());
         let content = Content {
             to: "01012345678".into(),
+            from: Some(SENDER.into()),
             text: text.into(),
+            attachments,
             ..Content::default()
         };
         let message = NewMessage {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use pabal_common::broker::{Delivery, FrameError, Member, QueueName, SendFrame};
 use pabal_common::ledger::Hold;
@@ -15,15 +16,20 @@ use tracing::Instrument as _;
 
 use crate::calling::{self, Carried};
 use crate::desk::Desk;
+use crate::sorting::{self, Part};
 
 /// How long a message waits whose processing failed for a reason of its own.
 const QUARANTINE: Duration = Duration::from_secs(30);
 /// How long a message without a usable route waits at least; then the routes decide.
 const UNROUTED: Duration = Duration::from_millis(500);
+/// The longest that one waits whose type flows, while none of the routes that carry the message does:
+/// it comes round again when it is twice as old, and from then on so often.
+const LONGEST_UNROUTED: Duration = Duration::from_secs(60);
 /// How long a frame is kept back when the ledger does not answer.
 const LEDGER_PAUSE: Duration = Duration::from_millis(500);
 
-/// What becomes of the broker's message.
+/// What becomes of the broker's message; of a frame in parts, the last of what becomes of each.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Done,
     GiveBack,
@@ -88,7 +94,29 @@ async fn messages(
     frame: &SendFrame,
     shutdown: &CancellationToken,
 ) -> End {
-    let mut rest = frame.members.as_slice();
+    let parts = match sorting::parts(desk, frame).await {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::warn!(%queue, %error, "the messages of a frame could not be looked at");
+            return End::Pause;
+        }
+    };
+    let carried = parts
+        .iter()
+        .map(|part| part_of(desk, queue, frame, part, shutdown));
+    let ends = join_all(carried).await;
+    ends.into_iter().max().unwrap_or(End::Done)
+}
+
+/// Carries those messages of a frame that the same routes carry.
+async fn part_of(
+    desk: &Arc<Desk>,
+    queue: QueueName,
+    frame: &SendFrame,
+    part: &Part,
+    shutdown: &CancellationToken,
+) -> End {
+    let mut rest = part.members.as_slice();
     let mut calls = FuturesUnordered::new();
     let mut end = End::Done;
     loop {
@@ -108,7 +136,7 @@ async fn messages(
                 note(desk, frame, carried, &mut end).await;
                 continue;
             }
-            permit = desk.routes.permit(frame.kind, queue.lane(), rest.len()) => permit,
+            permit = desk.routes.permit(frame.kind, part.fit.clone(), queue.lane(), rest.len()) => permit,
         };
         match permit {
             Ok(permit) => {
@@ -117,7 +145,7 @@ async fn messages(
                 calls.push(one_call(desk, frame, chunk.to_vec(), permit));
             }
             Err(NoRoute(_)) => {
-                end = without_route(desk, queue, frame, rest).await;
+                end = without_route(desk, queue, frame, part, rest).await;
                 break;
             }
         }
@@ -176,14 +204,25 @@ async fn note(
 }
 
 /// Without a usable route a type's own queue gets its frame back and is paused; a message from the
-/// shared retry queue, or one of a queue whose other type still flows, waits in the ledger.
-async fn without_route(desk: &Desk, queue: QueueName, frame: &SendFrame, rest: &[Member]) -> End {
+/// shared retry queue, or one of a queue that flows for others, waits in the ledger.
+async fn without_route(
+    desk: &Desk,
+    queue: QueueName,
+    frame: &SendFrame,
+    part: &Part,
+    rest: &[Member],
+) -> End {
     if let QueueName::Send(channel, _) = queue
         && !desk.routes.any_usable(channel.kinds())
     {
         return End::GiveBack;
     }
-    match hold(desk, frame, rest, Hold::NoRoute, UNROUTED).await {
+    let wait = match part.accepted_at {
+        Some(at) if desk.routes.usable(frame.kind) => desk.node.clock.now().since(at),
+        _ => UNROUTED,
+    };
+    let wait = wait.clamp(UNROUTED, LONGEST_UNROUTED);
+    match hold(desk, frame, rest, Hold::NoRoute, wait).await {
         true => End::Done,
         false => End::Pause,
     }

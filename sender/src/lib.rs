@@ -8,16 +8,21 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod asking;
+mod attachments;
 mod calling;
 mod config;
+mod connections;
 mod desk;
 #[cfg(test)]
 mod fake;
+mod following;
 mod frames;
 mod hand;
 mod queues;
+mod refusals;
 mod releasing;
 mod sharing;
+mod sorting;
 mod verdict;
 
 use std::collections::HashMap;
@@ -33,7 +38,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{Config, SETTINGS, check};
+use connections::Connections;
 use desk::Desk;
+use following::Following;
 
 /// How long the last commits may take once every call has ended.
 const COMMITS: Duration = Duration::from_secs(1);
@@ -56,13 +63,17 @@ pub async fn run(
     let drain = config.drain;
     let desk = Arc::new(Desk::new(node, routes, vendors, config, &closing, &commits));
 
+    let following = Following::begin(Arc::clone(&desk), &shutdown).await;
     let mut parts = Supervisor::new(&shutdown);
     parts.watch("claim commits", desk.claims.ended());
     parts.watch("settlement commits", desk.settlements.ended());
+    let connections = Connections::open(Arc::clone(&desk));
+    parts.watch("connections", connections.ended());
     queues::consume_all(&desk, &calls, &mut parts);
     parts.start("release", releasing::run(Arc::clone(&desk), parts.stop()));
     parts.start("asking", asking::run(Arc::clone(&desk), parts.stop()));
     parts.start("sharing", sharing::run(Arc::clone(&desk), parts.stop()));
+    parts.start("routes", following.run(parts.stop()));
     parts.start("comparison", hand::run(Arc::clone(&desk), parts.stop()));
     let (probes, until) = (desk.routes.clone(), parts.stop());
     parts.start("probes", async move { probes.run_probes(until).await });
@@ -79,6 +90,8 @@ pub async fn run(
             "calls were still on their way at shutdown"
         );
     }
+    // Only now: answers came over the same connections.
+    connections.close().await;
     closing.cancel();
     drop(desk);
     commits.close();

@@ -8,7 +8,8 @@ use pabal_common::instance::Instance;
 use pabal_common::ledger::SharedHealth;
 use pabal_common::rounds::Rounds;
 use pabal_common::telemetry::metric;
-use pabal_provider::route::{Condition, SharedState};
+use pabal_provider::Closed;
+use pabal_provider::route::{Condition, RouteState, SharedState};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -42,18 +43,7 @@ fn share(desk: &Desk) {
     desk.routes
         .learn(instance.learned_health().into_iter().filter_map(heard));
     let states = desk.routes.states();
-    for state in &states {
-        let full = desk
-            .routes
-            .routes()
-            .iter()
-            .find(|route| route.name() == state.route)
-            .map_or(1, |route| route.spec().tps().max(1));
-        metric::route_usable(
-            &state.route,
-            f64::from(state.allowed_rate) / f64::from(full),
-        );
-    }
+    measure(desk, &states);
     let mut told: Vec<SharedHealth> = states
         .into_iter()
         .filter_map(|state| {
@@ -61,7 +51,8 @@ fn share(desk: &Desk) {
             let (health, rate) = match shared.condition {
                 Condition::Open => ("OK", state.allowed_rate),
                 Condition::Limited { rate, .. } => ("OVERLOAD", rate),
-                Condition::Closed => ("FAIL", 0),
+                Condition::Closed(None) => ("FAIL", 0),
+                Condition::Closed(Some(why)) => (why.name(), 0),
             };
             Some(SharedHealth {
                 route: state.route,
@@ -71,12 +62,24 @@ fn share(desk: &Desk) {
             })
         })
         .collect();
-    told.extend(
-        MessageType::ALL.into_iter().map(|kind| {
-            SharedHealth::of_type(kind, desk.routes.usable(kind), desk.node.clock.now())
-        }),
-    );
+    let now = desk.node.clock.now();
+    told.extend(MessageType::ALL.into_iter().map(|kind| {
+        let limit = desk.routes.text_limit(kind);
+        SharedHealth::of_type(kind, desk.routes.usable(kind), limit, now)
+    }));
     instance.set_health(told);
+}
+
+fn measure(desk: &Desk, states: &[RouteState]) {
+    let routes = desk.routes.routes();
+    for (state, route) in states.iter().zip(routes.iter()) {
+        let full = route.spec().tps().max(1);
+        let share = f64::from(state.allowed_rate) / f64::from(full);
+        metric::route_usable(&state.route, share);
+        for why in Closed::ALL {
+            metric::route_closed(&state.route, why.name(), state.closed == Some(why));
+        }
+    }
 }
 
 fn heard(told: SharedHealth) -> Option<(String, SharedState)> {
@@ -86,8 +89,9 @@ fn heard(told: SharedHealth) -> Option<(String, SharedState)> {
             rate: told.rate,
             from: told.since,
         },
-        "FAIL" => Condition::Closed,
-        _ => return None,
+        "FAIL" => Condition::Closed(None),
+        // What a newer program may say is not heard.
+        word => Condition::Closed(Some(Closed::parse(word)?)),
     };
     Some((
         told.route,

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use pabal_common::clock::Timestamp;
 use pabal_common::domain::id::SubmissionId;
+use pabal_common::domain::kind::MessageType;
 use pabal_common::domain::phase::Settled;
 use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::{VendorAccount, Verdict};
-use pabal_common::domain::retry::{MAX_RETRIES, before_attempt};
+use pabal_common::domain::retry::{MAX_RETRIES, before_attempt, before_mail};
 use pabal_common::ledger::{ClaimedMessage, Settlement};
 use pabal_common::telemetry::metric::{self, CallOutcome};
 use pabal_provider::route::Observation;
@@ -34,12 +35,19 @@ pub(crate) struct Circumstances {
 pub(crate) fn observation(outcome: &Outcome) -> Observation {
     match outcome {
         Outcome::Answered(answers) => {
-            let throttled = answers.contains(&Answer::Throttled);
-            match throttled {
-                true => Observation::Throttled { retry_after: None },
-                false => Observation::Answered,
+            let closed = answers.iter().find_map(|answer| match answer {
+                Answer::Closed { why, .. } => Some(*why),
+                _ => None,
+            });
+            if let Some(why) = closed {
+                Observation::Closed(why)
+            } else if answers.contains(&Answer::Throttled) {
+                Observation::Throttled { retry_after: None }
+            } else {
+                Observation::Answered
             }
         }
+        Outcome::Closed { why, .. } => Observation::Closed(*why),
         Outcome::Refused { .. } => Observation::Answered,
         Outcome::Throttled { retry_after } => Observation::Throttled {
             retry_after: *retry_after,
@@ -55,6 +63,11 @@ pub(crate) fn tell(route: &str, outcome: &Outcome, messages: usize, took: Durati
         Outcome::Answered(answers) => match answers.first() {
             Some(Answer::Refused { .. }) => CallOutcome::Refused,
             Some(Answer::Throttled) => CallOutcome::Throttled,
+            Some(Answer::Deferred { .. }) => CallOutcome::Deferred,
+            Some(Answer::Closed { code, why }) => {
+                tracing::info!(route, code, %why, messages, "the account is closed to us");
+                CallOutcome::Closed
+            }
             Some(Answer::Unknown { .. }) => CallOutcome::Unknown,
             _ => CallOutcome::Taken,
         },
@@ -69,6 +82,10 @@ pub(crate) fn tell(route: &str, outcome: &Outcome, messages: usize, took: Durati
             CallOutcome::Refused
         }
         Outcome::Throttled { .. } => CallOutcome::Throttled,
+        Outcome::Closed { code, why } => {
+            tracing::info!(route, code, %why, messages, "the account is closed to us");
+            CallOutcome::Closed
+        }
         Outcome::NotConnected(why) => {
             tracing::info!(route, %why, messages, "not connected");
             CallOutcome::NotConnected
@@ -96,6 +113,7 @@ pub(crate) fn settlements(
                 ended(message, Verdict::Failed(*reason), Some(code), with)
             }
             Outcome::Throttled { retry_after } => deferred(message, *retry_after, with),
+            Outcome::Closed { .. } => deferred(message, None, with),
             Outcome::NotConnected(_) => not_connected(message, with),
             Outcome::Unknown(why) => lost(message, &why.to_string(), with),
         })
@@ -125,7 +143,8 @@ fn answered(message: &ClaimedMessage, answer: Option<&Answer>, with: &Circumstan
         Some(Answer::Refused { code, reason }) => {
             ended(message, Verdict::Failed(*reason), Some(code), with)
         }
-        Some(Answer::Throttled) => deferred(message, None, with),
+        Some(Answer::Throttled | Answer::Closed { .. }) => deferred(message, None, with),
+        Some(Answer::Deferred { retry_after, .. }) => on_schedule(message, *retry_after, with),
         Some(Answer::Unknown { code }) => lost(message, code, with),
         None => lost(message, "no answer for this message", with),
     }
@@ -134,6 +153,10 @@ fn answered(message: &ClaimedMessage, answer: Option<&Answer>, with: &Circumstan
 fn not_connected(message: &ClaimedMessage, with: &Circumstances) -> Settlement {
     if with.route_was_closed {
         return deferred(message, None, with);
+    }
+    // A mail waits for its server as long as it is valid (RFC 5321 §4.5.4.1).
+    if message.kind == MessageType::Email {
+        return on_schedule(message, None, with);
     }
     if message.attempt >= MAX_RETRIES {
         return ended(message, Verdict::Failed(Reason::NotConnected), None, with);
@@ -155,6 +178,21 @@ fn deferred(message: &ClaimedMessage, hint: Option<Duration>, with: &Circumstanc
     Settlement {
         settled: Settled::NotTaken { charged: false },
         due: Some(with.now.plus(wait + wait.mul_f64(with.jitter / 4.0))),
+        ..settlement(message, with)
+    }
+}
+
+/// As long as the adapter says, or as the message is old.
+fn on_schedule(
+    message: &ClaimedMessage,
+    wait: Option<Duration>,
+    with: &Circumstances,
+) -> Settlement {
+    let age = with.now.since(message.id.made_at());
+    let wait = before_mail(age, wait, with.jitter);
+    Settlement {
+        settled: Settled::NotTaken { charged: false },
+        due: Some(with.now.plus(wait)),
         ..settlement(message, with)
     }
 }
@@ -206,7 +244,7 @@ fn short(code: &str) -> String {
 #[cfg(test)]
 mod tests {
     use pabal_common::domain::id::MessageId;
-    use pabal_common::domain::kind::{Lane, MessageType, Purpose};
+    use pabal_common::domain::kind::{Lane, Purpose};
     use pabal_provider::{Lost, NotConnected};
 
     use super::*;
@@ -214,6 +252,7 @@ mod tests {
     fn message(attempt: u16) -> ClaimedMessage {
         ClaimedMessage {
             id: MessageId::from_number(1),
+            partner: "shop".parse().unwrap(),
             kind: MessageType::Sms,
             purpose: Purpose::Info,
             lane: Lane::Ordinary,
@@ -269,6 +308,23 @@ mod tests {
     }
 
     #[test]
+    fn an_account_that_is_closed_to_us_costs_a_message_nothing_and_closes_the_route_with_the_reason()
+     {
+        let why = pabal_provider::Closed::Balance;
+        let code = String::from("1011");
+        let whole = Outcome::Closed {
+            code: code.clone(),
+            why,
+        };
+        let one = Outcome::Answered(vec![Answer::Closed { code, why }]);
+        for outcome in [whole, one] {
+            let settled = settled(3, &outcome, &with());
+            assert_eq!(settled.settled, Settled::NotTaken { charged: false });
+            assert_eq!(observation(&outcome), Observation::Closed(why));
+        }
+    }
+
+    #[test]
     fn throttling_defers_at_no_cost_and_at_least_as_long_as_the_vendor_asks() {
         let throttled = Outcome::Throttled {
             retry_after: Some(Duration::from_secs(5)),
@@ -276,6 +332,50 @@ mod tests {
         let one = settled(3, &throttled, &with());
         assert_eq!(one.settled, Settled::NotTaken { charged: false });
         assert_eq!(one.due.unwrap().millis(), 5000);
+    }
+
+    #[test]
+    fn a_message_that_may_be_taken_later_waits_as_long_as_it_is_old_and_never_fails() {
+        let minute = 60_000;
+        let made = MessageId::from_number(1).made_at();
+        let wait = |minutes: i64, retry_after: Option<Duration>| {
+            let code = "4.7.1".to_owned();
+            let answers = vec![Answer::Deferred { code, retry_after }];
+            let then = Circumstances {
+                now: Timestamp::from_millis(made.millis() + minutes * minute),
+                ..with()
+            };
+            let one = settled(3, &Outcome::Answered(answers), &then);
+            assert_eq!(one.settled, Settled::NotTaken { charged: false });
+            (one.due.unwrap().millis() - then.now.millis()) / minute
+        };
+        let waits = [0, 1, 2, 4, 20, 300].map(|minutes| wait(minutes, None));
+        assert_eq!(waits, [1, 1, 2, 4, 20, 30]);
+        assert_eq!(wait(0, Some(Duration::from_secs(600))), 10);
+    }
+
+    #[test]
+    fn a_message_deferred_alone_says_nothing_of_the_route() {
+        let answers = vec![Answer::Deferred {
+            code: "450".to_owned(),
+            retry_after: None,
+        }];
+        assert_eq!(
+            observation(&Outcome::Answered(answers)),
+            Observation::Answered
+        );
+    }
+
+    #[test]
+    fn a_mail_whose_server_is_away_uses_up_no_attempt() {
+        let mail = ClaimedMessage {
+            kind: MessageType::Email,
+            ..message(3)
+        };
+        let refused = Outcome::NotConnected(NotConnected::Refused);
+        let one = settlements(&[mail], &refused, &with()).remove(0);
+        assert_eq!(one.settled, Settled::NotTaken { charged: false });
+        assert!(one.due.is_some());
     }
 
     #[test]

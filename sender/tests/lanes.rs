@@ -14,13 +14,14 @@ use pabal_common::crypto::{Keyring, Sealer};
 use pabal_common::domain::kind::{Lane, MessageType, Purpose};
 use pabal_common::domain::message::{Content, NewMessage};
 use pabal_common::domain::report::VendorAccount;
+use pabal_common::files::FileStore;
 use pabal_common::http::health::Readiness;
 use pabal_common::instance::LeaseConfig;
 use pabal_common::ledger::sqlite::SqliteLedger;
 use pabal_common::node::{Node, Ports};
 use pabal_common::quota::LocalQuota;
 use pabal_common::relay::RelayConfig;
-use pabal_provider::route::{RouteBook, RouteSettings, RouteSpec};
+use pabal_provider::route::{Carries, RouteBook, RouteSettings, RouteSpec};
 use pabal_provider::{Answer, Call, Capabilities, Outcome, ProbeError, Provider, ReportPath};
 use pabal_sender::{Config, SETTINGS};
 use tokio::sync::Semaphore;
@@ -82,6 +83,7 @@ impl House {
             ledger: Arc::new(ledger),
             broker: Arc::new(broker),
             quota: Arc::new(LocalQuota::new()),
+            files: FileStore::none(),
             clock: clock.clone(),
             keyring: Arc::new(Keyring::generate()),
         };
@@ -114,6 +116,7 @@ impl House {
             priority: 1,
             tps: 10_000,
             concurrency: AT_ONCE as u32,
+            carries: Carries::default(),
         });
         let provider: Arc<dyn Provider> = vendor.clone();
         let routes = RouteBook::new(vec![(spec.unwrap(), provider.clone())], clock).unwrap();

@@ -12,6 +12,7 @@ use pabal_common::broker::{
 use pabal_common::clock::{Clock, SystemClock};
 use pabal_common::config::Values;
 use pabal_common::crypto::Keyring;
+use pabal_common::files::FileStore;
 use pabal_common::http::health::Readiness;
 use pabal_common::instance::LeaseConfig;
 use pabal_common::ledger::sqlite::SqliteLedger;
@@ -65,6 +66,7 @@ async fn node(folder: &tempfile::TempDir) -> Node {
         ledger: Arc::new(ledger),
         broker: Arc::new(broker),
         quota: Arc::new(LocalQuota::new()),
+        files: FileStore::none(),
         clock,
         keyring: Arc::new(Keyring::generate()),
     };

@@ -15,14 +15,13 @@ use pabal_common::domain::code::ErrorReason;
 use pabal_common::domain::report::VendorAccount;
 use pabal_common::http::{ApiError, BodyLimits, BoundedBody, Detail};
 use pabal_common::node::Node;
+use pabal_common::relay::Forwarder;
 use pabal_common::telemetry::metric::{self, CallbackRefusal};
 use pabal_provider::{CallbackError, Provider};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::Config;
-use crate::forward::Forwarder;
-use crate::tally::Tally;
 use crate::vendors::Vendors;
 
 /// How long a callback waits for its turn while too many of its account are being read.
@@ -54,7 +53,7 @@ pub fn router(node: Node, vendors: &Vendors, config: Config) -> Router {
     let desk = Desk {
         gates: vendors.iter().map(gate).collect(),
         clock: Arc::clone(&node.clock),
-        forwarder: Forwarder::start(node, &config),
+        forwarder: Forwarder::start(node, config.forwarder()),
         retry_after: config.retry_after,
     };
     Router::new()
@@ -81,14 +80,13 @@ async fn callback(
         .map_err(|error| gate.refuse(error, body.len()))?;
     drop(body);
     gate.warned.store(false, Ordering::Relaxed);
-    let tally = Tally::of(&reports);
-    desk.forwarder.forward(reports).await.map_err(|error| {
+    let forwarded = desk.forwarder.forward(account, reports).await;
+    forwarded.map_err(|error| {
         metric::callback_refused(account, CallbackRefusal::NotKept);
         ApiError::new(ErrorReason::QueueUnavailable)
             .retry_after(desk.retry_after)
             .caused_by(error)
     })?;
-    tally.received(account);
     Ok(StatusCode::OK)
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pabal_common::config::{Kind, Setting, Values};
+use pabal_common::relay::ForwarderConfig;
 
 const MILLI: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -120,6 +121,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How reports are brought to their queue.
+    pub(crate) const fn forwarder(&self) -> ForwarderConfig {
+        ForwarderConfig {
+            publish_wait: self.publish_wait,
+            publishes_at_once: self.publishes_at_once,
+            ledger_wait: self.ledger_wait,
+        }
+    }
+
     /// From the settings in force.
     pub fn from_values(values: &Values) -> Self {
         let count = |key| usize::try_from(values.count(key)).unwrap_or(usize::MAX);

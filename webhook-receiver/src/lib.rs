@@ -8,9 +8,7 @@
 
 mod callback;
 mod config;
-mod forward;
 mod poll;
-mod tally;
 mod vendors;
 
 pub use callback::router;

@@ -15,6 +15,7 @@ use pabal_common::deadline::in_time;
 use pabal_common::domain::report::VendorAccount;
 use pabal_common::ledger::LedgerError;
 use pabal_common::node::Node;
+use pabal_common::relay::Tally;
 use pabal_common::telemetry::metric;
 use pabal_provider::{PollError, Polled, Provider, ReportPath};
 use tokio::time::{sleep, timeout};
@@ -22,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::tally::Tally;
 use crate::vendors::Vendors;
 
 /// How long the right to poll is taken for, beyond the time one round may take: a process that

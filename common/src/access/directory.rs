@@ -8,7 +8,7 @@ use moka::future::Cache;
 
 use crate::deadline::in_time;
 use crate::domain::id::PartnerId;
-use crate::domain::phone::SenderNumber;
+use crate::domain::sender::Sender;
 use crate::ledger::{LedgerError, Partner, SharedLedger};
 
 /// A change of a partner is obeyed everywhere within this time.
@@ -26,9 +26,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether this sender number is registered for the partner.
-    pub fn may_send_from(&self, sender: &SenderNumber) -> bool {
-        self.senders.contains(sender.digits())
+    /// Whether this sender is registered for the partner.
+    pub fn may_send_from(&self, sender: &Sender) -> bool {
+        self.senders.contains(sender.entry())
     }
 }
 

@@ -72,6 +72,9 @@ impl QueueName {
             Self::Send(Channel::Rcs, Lane::Ordinary) => "send.rcs.queue",
             Self::Send(Channel::Rcs, Lane::Express) => "send.rcs.queue.express",
             Self::Send(Channel::Rcs, Lane::Bulk) => "send.rcs.queue.bulk",
+            Self::Send(Channel::Email, Lane::Ordinary) => "send.email.queue",
+            Self::Send(Channel::Email, Lane::Express) => "send.email.queue.express",
+            Self::Send(Channel::Email, Lane::Bulk) => "send.email.queue.bulk",
             Self::Retry(Lane::Ordinary) => "send.retry.queue",
             Self::Retry(Lane::Express) => "send.retry.queue.express",
             Self::Retry(Lane::Bulk) => "send.retry.queue.bulk",
@@ -95,6 +98,7 @@ impl QueueName {
                     Channel::Kakao => 4,
                     Channel::Naver => 5,
                     Channel::Rcs => 6,
+                    Channel::Email => 7,
                 };
                 match lane {
                     Lane::Ordinary => place * 2,
@@ -274,15 +278,15 @@ mod tests {
             assert_eq!(QueueName::parse(queue.name()), Some(queue));
             assert_eq!(QueueName::from_number(queue.number()), Some(queue));
         }
-        assert_eq!(QueueName::all().count(), 22);
+        assert_eq!(QueueName::all().count(), 25);
     }
 
     #[test]
     fn a_queue_that_lies_in_ledgers_keeps_its_number() {
         let numbers = |lane| Channel::ALL.map(|channel| QueueName::Send(channel, lane).number());
-        assert_eq!(numbers(Lane::Ordinary), [2, 4, 6, 8, 10, 12]);
-        assert_eq!(numbers(Lane::Express), [3, 5, 7, 9, 11, 13]);
-        assert_eq!(numbers(Lane::Bulk), [21, 22, 23, 24, 25, 26]);
+        assert_eq!(numbers(Lane::Ordinary), [2, 4, 6, 8, 10, 12, 14]);
+        assert_eq!(numbers(Lane::Express), [3, 5, 7, 9, 11, 13, 15]);
+        assert_eq!(numbers(Lane::Bulk), [21, 22, 23, 24, 25, 26, 27]);
         let retries = Lane::ALL.map(|lane| QueueName::Retry(lane).number());
         assert_eq!(
             (retries, QueueName::Report.number()),

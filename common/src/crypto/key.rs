@@ -61,6 +61,8 @@ pub(super) enum Purpose {
     MessageSeal,
     /// Sealing partners' webhook secrets.
     SecretSeal,
+    /// Sealing files.
+    FileSeal,
     /// The digest by which a recipient is looked up.
     RecipientLookup,
     /// The digest by which a repeated request is compared.
@@ -77,6 +79,7 @@ impl Purpose {
         match self {
             Self::MessageSeal => "pabal/1/message-seal",
             Self::SecretSeal => "pabal/1/secret-seal",
+            Self::FileSeal => "pabal/1/file-seal",
             Self::RecipientLookup => "pabal/1/recipient-lookup",
             Self::BodyDigest => "pabal/1/body-digest",
             Self::AccessToken => "pabal/1/access-token",
@@ -100,6 +103,7 @@ mod tests {
         let purposes = [
             Purpose::MessageSeal,
             Purpose::SecretSeal,
+            Purpose::FileSeal,
             Purpose::RecipientLookup,
             Purpose::BodyDigest,
             Purpose::AccessToken,

@@ -19,7 +19,7 @@ pub use callback::{CallbackKey, CallbackKeyTooShort};
 pub use keyring::{Created, Keyring, KeyringError};
 pub use lookup::Lookup;
 pub use random::random_token;
-pub use seal::{SealError, Sealer};
+pub use seal::{FilePart, SealError, Sealer};
 pub use secret::{ClientSecret, HashError, RefreshToken, SecretHasher};
 pub use signature::{
     SignatureError, SignatureHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,

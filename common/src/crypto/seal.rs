@@ -9,7 +9,7 @@
 //! | 12 | random nonce |
 //! | the rest | ciphertext, then the tag of 16 bytes |
 //!
-//! Associated data is the owner (message id or label), version and key id, so a blob copied into
+//! Associated data is the owner (message, file or label), version and key id, so a blob copied into
 //! another row does not open. Each owner has a key of its own, derived from the sealing key:
 //! random nonces under one key are safe for 2^32 blobs (NIST SP 800-38D, 8.3), which a busy
 //! gateway passes within weeks, while one message is sealed a few times at most.
@@ -23,7 +23,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use super::key::{Derived, Purpose};
 use super::keyring::Keyring;
 use super::random;
-use crate::domain::id::MessageId;
+use crate::domain::id::{FileId, MessageId};
 
 const VERSION: u8 = 1;
 const KEY_ID: usize = 4;
@@ -62,6 +62,7 @@ impl Sealer {
         Self(Arc::new(Rings {
             messages: ring(Purpose::MessageSeal),
             secrets: ring(Purpose::SecretSeal),
+            files: ring(Purpose::FileSeal),
         }))
     }
 
@@ -91,6 +92,45 @@ impl Sealer {
     pub fn open_secret(&self, label: &str, blob: &[u8]) -> Result<Vec<u8>, SealError> {
         self.0.secrets.open(label.as_bytes(), blob)
     }
+
+    /// Seals what belongs to `file`: its content, or its name.
+    pub fn seal_file(&self, file: FileId, part: FilePart, plain: &[u8]) -> Vec<u8> {
+        self.0.files.seal(&part.owner(file), plain)
+    }
+
+    /// Opens what was sealed as this part of `file`.
+    ///
+    /// # Errors
+    /// As [`Sealer::open`].
+    pub fn open_file(
+        &self,
+        file: FileId,
+        part: FilePart,
+        blob: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        self.0.files.open(&part.owner(file), blob)
+    }
+}
+
+/// What of a file is sealed, each with a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilePart {
+    /// Its bytes.
+    Content,
+    /// Its name.
+    Name,
+}
+
+impl FilePart {
+    fn owner(self, file: FileId) -> [u8; 9] {
+        let mut owner = [0; 9];
+        owner[..8].copy_from_slice(&file.number().to_be_bytes());
+        owner[8] = match self {
+            Self::Content => 1,
+            Self::Name => 2,
+        };
+        owner
+    }
 }
 
 impl fmt::Debug for Sealer {
@@ -102,6 +142,7 @@ impl fmt::Debug for Sealer {
 struct Rings {
     messages: Ring,
     secrets: Ring,
+    files: Ring,
 }
 
 /// The keys of one purpose, the newest last.
@@ -296,6 +337,23 @@ mod tests {
         );
         let same_bytes = MessageId::from_number(u64::from_be_bytes(*b"shop-001"));
         assert_eq!(sealer.open(same_bytes, &blob), Err(SealError::Tampered));
+    }
+
+    #[test]
+    fn a_file_opens_only_as_the_part_that_was_sealed_of_the_same_file() {
+        let (sealer, file) = (sealer(), FileId::from_number(7));
+        let blob = sealer.seal_file(file, FilePart::Content, b"picture");
+        let opened = sealer.open_file(file, FilePart::Content, &blob);
+        assert_eq!(opened.as_deref(), Ok(b"picture".as_slice()));
+        for (file, part) in [
+            (file, FilePart::Name),
+            (FileId::from_number(8), FilePart::Content),
+        ] {
+            let refused = sealer.open_file(file, part, &blob);
+            assert_eq!(refused, Err(SealError::Tampered));
+        }
+        let message = MessageId::from_number(7);
+        assert_eq!(sealer.open(message, &blob), Err(SealError::Tampered));
     }
 
     proptest! {

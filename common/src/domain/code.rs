@@ -282,6 +282,21 @@ reasons! {
         en "An attached file does not exist or has expired. Upload it again and use its new id."
         ko "첨부 파일이 없거나 만료되었습니다. 다시 업로드한 뒤 새 ID를 사용해 주세요."
 
+    TemplateNotFound "TEMPLATE_NOT_FOUND" InvalidParameter
+        en "This template is not registered for you under this sender profile. Check template.code and channel.senderKey."
+        ko "해당 발신 프로필에 등록되지 않은 템플릿입니다. template.code와 channel.senderKey를 확인해 주세요."
+    TemplateSuspended "TEMPLATE_SUSPENDED" InvalidParameter
+        en "This template is suspended. Use another, or ask for it to be resumed."
+        ko "사용이 중지된 템플릿입니다. 다른 템플릿을 사용하거나 중지 해제를 요청해 주세요."
+    TemplateMismatch "TEMPLATE_MISMATCH" InvalidParameter
+        en "The message does not say what its template says. Correct it at the position given in details, or leave the field out to have it filled in."
+        ko "메시지가 템플릿과 다릅니다. details에 표시된 위치를 고치거나 필드를 생략해 템플릿 내용으로 채우게 해 주세요."
+
+    // E001: a file
+    InvalidImage "INVALID_IMAGE" InvalidParameter
+        en "The file is not a picture that can be sent by MMS. Send a JPEG within the limits in details."
+        ko "MMS로 보낼 수 없는 이미지입니다. details의 한도를 지킨 JPEG 파일을 보내 주세요."
+
     // E001: what is asked for
     MessageNotFound "MESSAGE_NOT_FOUND" InvalidParameter 404
         en "You have no message with this id. Check the id."
@@ -338,6 +353,9 @@ reasons! {
     TokenRateLimited "TOKEN_RATE_LIMITED" RateLimited
         en "Too many logins. Keep the token you have, and wait as long as Retry-After says."
         ko "토큰 발급 요청이 너무 많습니다. 받은 토큰을 재사용하고 Retry-After만큼 기다려 주세요."
+    FileSpaceFull "FILE_SPACE_FULL" RateLimited
+        en "The space for your files is used up. Wait until earlier files expire, or ask for more."
+        ko "파일 저장 공간을 모두 사용했습니다. 이전 파일이 만료되기를 기다리거나 증설을 요청해 주세요."
 
     // E004
     #[serde(rename = "SAME")]
@@ -364,6 +382,9 @@ reasons! {
     SubjectTooLong "SUBJECT_TOO_LONG" TooLong
         en "The subject is too long. Shorten it to the limit in details."
         ko "제목이 너무 깁니다. details의 한도 이내로 줄여 주세요."
+    AttachmentsTooLarge "ATTACHMENTS_TOO_LARGE" TooLong
+        en "The attached files are too large together. Attach fewer or smaller ones, within the limit in details."
+        ko "첨부 파일의 전체 크기가 너무 큽니다. details의 한도 이내로 줄여 주세요."
 
     // E007, E008
     PartnerNotFound "PARTNER_NOT_FOUND" PartnerNotFound
@@ -380,6 +401,12 @@ reasons! {
     Overloaded "OVERLOADED" SystemError 503
         en "We have too much to do just now. Send the request again after Retry-After, with the same clientMsgId."
         ko "현재 처리량이 많습니다. Retry-After 이후 같은 clientMsgId로 다시 시도해 주세요."
+    FilesNotOffered "FILES_NOT_OFFERED" SystemError 501
+        en "No files are taken here. Ask for it to be set up."
+        ko "파일 업로드를 제공하지 않습니다. 개통을 요청해 주세요."
+    FileStoreUnavailable "FILE_STORE_UNAVAILABLE" SystemError 503
+        en "The file could not be kept just now. Upload it again after Retry-After."
+        ko "지금은 파일을 저장할 수 없습니다. Retry-After 이후 다시 업로드해 주세요."
     QueueUnavailable "QUEUE_UNAVAILABLE" QueueError
         en "Messages cannot be taken just now. Send the request again after Retry-After, with the same clientMsgId."
         ko "지금은 메시지를 접수할 수 없습니다. Retry-After 이후 같은 clientMsgId로 다시 시도해 주세요."
@@ -452,6 +479,8 @@ mod tests {
                 ("QUERY_WINDOW_PASSED", 410),
                 ("DEAD_LETTER_NOT_FOUND", 404),
                 ("OVERLOADED", 503),
+                ("FILES_NOT_OFFERED", 501),
+                ("FILE_STORE_UNAVAILABLE", 503),
             ]
         );
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// 2020-01-01T00:00:00Z in Unix milliseconds.
 const EPOCH: i64 = 1_577_836_800_000;
@@ -166,6 +166,13 @@ id! {
     /// One accepted message.
     MessageId
 }
+impl MessageId {
+    /// When it was made, which is when its message was accepted. An id is never older than 2020.
+    pub const fn made_at(self) -> Timestamp {
+        let millis = self.number() >> (NODE_BITS + COUNTER_BITS);
+        Timestamp::from_millis(EPOCH + millis.cast_signed())
+    }
+}
 id! {
     /// One process, from its start to its end. A restart is a new instance.
     InstanceId
@@ -185,6 +192,11 @@ id! {
 id! {
     /// One dead letter.
     DeadLetterId
+}
+
+id! {
+    /// One file that a partner uploaded.
+    FileId
 }
 
 /// A partner's short name; also its `clientId`. 1–32 of `a-z`, `0-9`, `-`.
@@ -234,6 +246,13 @@ impl fmt::Debug for PartnerId {
 impl Serialize for PartnerId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PartnerId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -325,6 +344,11 @@ impl Ids {
         MessageId(self.next())
     }
 
+    /// An id for a new file.
+    pub fn file(&self) -> FileId {
+        FileId(self.next())
+    }
+
     /// An id for a new vendor call.
     pub fn submission(&self) -> SubmissionId {
         SubmissionId(self.next())
@@ -354,7 +378,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::{ManualClock, Timestamp};
+    use crate::clock::ManualClock;
 
     fn ids_at(millis: i64, node: u16) -> (Arc<ManualClock>, Ids) {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(millis)));

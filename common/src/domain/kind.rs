@@ -26,11 +26,13 @@ pub enum MessageType {
     NaverTalk,
     /// RCS.
     Rcs,
+    /// E-mail.
+    Email,
 }
 
 impl MessageType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sms,
         Self::Lms,
         Self::Mms,
@@ -38,6 +40,7 @@ impl MessageType {
         Self::KakaoBrandMessage,
         Self::NaverTalk,
         Self::Rcs,
+        Self::Email,
     ];
 
     /// The API's name.
@@ -50,6 +53,7 @@ impl MessageType {
             Self::KakaoBrandMessage => "KAKAO_BRAND_MESSAGE",
             Self::NaverTalk => "NAVER_TALK",
             Self::Rcs => "RCS",
+            Self::Email => "EMAIL",
         }
     }
 
@@ -68,6 +72,7 @@ impl MessageType {
             Self::KakaoBrandMessage => 5,
             Self::NaverTalk => 6,
             Self::Rcs => 7,
+            Self::Email => 8,
         }
     }
 
@@ -85,14 +90,17 @@ impl MessageType {
             Self::KakaoAlimtalk | Self::KakaoBrandMessage => Channel::Kakao,
             Self::NaverTalk => Channel::Naver,
             Self::Rcs => Channel::Rcs,
+            Self::Email => Channel::Email,
         }
     }
 
     /// How long after the vendor's call a report may still come: 25 h for SMS, 80 h for the
-    /// others (carrier time-outs; NHN Cloud SMS sending policy).
+    /// others (carrier time-outs; NHN Cloud SMS sending policy). A mail has its answer from the server
+    /// that took it; one whose answer was lost may still come back within a day.
     pub const fn carrier_deadline(self) -> Duration {
         match self {
             Self::Sms => Duration::from_secs(25 * 3600),
+            Self::Email => Duration::from_secs(24 * 3600),
             _ => Duration::from_secs(80 * 3600),
         }
     }
@@ -119,17 +127,20 @@ pub enum Channel {
     Naver,
     /// `send.rcs.queue`
     Rcs,
+    /// `send.email.queue`
+    Email,
 }
 
 impl Channel {
     /// Every channel.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Sms,
         Self::Lms,
         Self::Mms,
         Self::Kakao,
         Self::Naver,
         Self::Rcs,
+        Self::Email,
     ];
 
     /// The types the channel carries.

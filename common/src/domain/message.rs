@@ -5,21 +5,24 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::file::FileRef;
 use super::id::{ClientMsgId, MessageId, PartnerId};
 use super::kind::{Lane, MessageType, Purpose};
 use crate::clock::Timestamp;
 
-/// What is sealed at rest: recipient, sender, subject, text, variables. Its `Debug` shows none of
+/// What is sealed at rest: recipient, sender, subject, text, variables, files. Its `Debug` shows none of
 /// it, so that no log line can.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
-    /// The recipient in the vendor's usual notation: national digits, or a TalkTalk user id.
+    /// The recipient in the vendor's usual notation: national digits, a TalkTalk user id, or a mail
+    /// address.
     pub to: String,
-    /// The sender number, digits only, where the type has one.
+    /// The sender, where the type has one: a number, digits only, or a mail address with or without a
+    /// name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The title of an LMS or MMS.
+    /// The title of an LMS, MMS or RCS, or the subject of a mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The text, newlines normalised and characters transliterated as the type needs.
@@ -33,6 +36,18 @@ pub struct Content {
     /// The partner's identity on the channel.
     #[serde(default, skip_serializing_if = "ChannelIds::is_empty")]
     pub channel: ChannelIds,
+    /// The files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<FileRef>,
+    /// The HTML of a mail, beside its text or instead of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
+    /// Where answers to a mail go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Further headers of a mail, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Content {

@@ -3,13 +3,17 @@
 
 pub mod code;
 pub mod event;
+pub mod file;
 pub mod id;
 pub mod kind;
+pub mod mail;
 pub mod message;
 pub mod phase;
 pub mod phone;
 pub mod reason;
 pub mod report;
 pub mod retry;
+pub mod sender;
 pub mod status;
+pub mod template;
 pub mod text;

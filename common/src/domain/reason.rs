@@ -46,13 +46,15 @@ pub enum Reason {
     UnknownOutcome,
     /// Processing this message failed again and again.
     Poisoned,
+    /// A file that goes with the message was gone when it was to be sent.
+    AttachmentMissing,
     /// The vendor gave a code that is not in our table.
     Unspecified,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidRecipient,
         Self::RecipientUnavailable,
         Self::RecipientBlocked,
@@ -71,6 +73,7 @@ impl Reason {
         Self::NoReport,
         Self::UnknownOutcome,
         Self::Poisoned,
+        Self::AttachmentMissing,
         Self::Unspecified,
     ];
 
@@ -95,6 +98,7 @@ impl Reason {
             Self::NoReport => "NO_REPORT",
             Self::UnknownOutcome => "UNKNOWN_OUTCOME",
             Self::Poisoned => "POISONED",
+            Self::AttachmentMissing => "ATTACHMENT_MISSING",
             Self::Unspecified => "UNSPECIFIED",
         }
     }

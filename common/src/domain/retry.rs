@@ -13,6 +13,21 @@ pub fn before_attempt(attempt: u16, jitter: f64) -> Duration {
     spread(Duration::from_secs(1 << doublings), jitter)
 }
 
+/// The shortest and the longest wait of a mail that was not taken yet.
+const SHORTEST_MAIL: Duration = Duration::from_secs(60);
+const LONGEST_MAIL: Duration = Duration::from_secs(30 * 60);
+
+/// The wait of a mail that was not taken yet: as long as it is old, from a minute, in which most
+/// greylisting has passed, to half an hour (RFC 5321 §4.5.4.1). Whoever sent it away may say how long
+/// instead, up to an hour.
+pub fn before_mail(age: Duration, hint: Option<Duration>, jitter: f64) -> Duration {
+    let wait = match hint {
+        Some(hint) => hint.min(2 * LONGEST_MAIL),
+        None => age.clamp(SHORTEST_MAIL, LONGEST_MAIL),
+    };
+    spread(wait, jitter)
+}
+
 /// The waits between webhook attempts; after the last one the webhook is a dead letter.
 pub const WEBHOOK_SCHEDULE: [Duration; 6] = [
     Duration::from_secs(5),

@@ -79,6 +79,7 @@ pub const fn limit(kind: MessageType) -> Limit {
         MessageType::Rcs => Limit::bytes(1300),
         MessageType::KakaoAlimtalk | MessageType::NaverTalk => Limit::characters(1000),
         MessageType::KakaoBrandMessage => Limit::characters(1400),
+        MessageType::Email => Limit::characters(30_000),
     }
 }
 
@@ -220,6 +221,14 @@ pub fn prepare_subject(text: &str, policy: Unencodable) -> Result<Prepared, Text
     )
 }
 
+/// The length of a text that [`prepare`] has made ready for this type, in the type's unit.
+pub fn length(kind: MessageType, prepared: &str) -> usize {
+    let alphabet = Alphabet::of(kind);
+    let widths = prepared.chars().map(|c| alphabet.width(c));
+    // Every character was found to be carried.
+    widths.map(|width| width.unwrap_or(1)).sum()
+}
+
 /// The text with every CRLF and CR written as LF, so that the length does not depend on the
 /// system it was written on.
 pub fn normalise_newlines(text: &str) -> String {
@@ -241,7 +250,8 @@ impl Alphabet {
             MessageType::Rcs => Self::Rcs,
             MessageType::KakaoAlimtalk
             | MessageType::KakaoBrandMessage
-            | MessageType::NaverTalk => Self::Unicode,
+            | MessageType::NaverTalk
+            | MessageType::Email => Self::Unicode,
         }
     }
 

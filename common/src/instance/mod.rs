@@ -15,6 +15,7 @@ use crate::broker::{
 use crate::clock::{Clock, Timestamp, boot_time};
 use crate::deadline::in_time;
 use crate::domain::id::{Ids, InstanceId};
+use crate::domain::kind::MessageType;
 use crate::http::health::Part;
 use crate::ledger::{Heartbeat, Instances, LedgerError, LiveInstance, QueueTaken, SharedHealth};
 use crate::telemetry::metric;
@@ -108,6 +109,7 @@ struct Known {
     live: Vec<LiveInstance>,
     frame_version: FrameVersion,
     health: Vec<SharedHealth>,
+    text_limits: BTreeMap<MessageType, usize>,
 }
 
 impl Instance {
@@ -149,6 +151,7 @@ impl Instance {
                 live: vec![myself],
                 frame_version: FrameVersion::default(),
                 health: Vec::new(),
+                text_limits: BTreeMap::new(),
             }),
             taken: Mutex::default(),
             health: Mutex::default(),
@@ -230,6 +233,12 @@ impl Instance {
         self.known().health.clone()
     }
 
+    /// The longest text that any route of a type carries, as senders told it with their last
+    /// heartbeats; `None` where none said.
+    pub fn text_limit(&self, kind: MessageType) -> Option<usize> {
+        self.known().text_limits.get(&kind).copied()
+    }
+
     /// Renews the lease until `shutdown`, and copies the ledger counter to the broker. Run it until
     /// everything else has stopped: without it the process is dead within seconds. A ledger that
     /// does not answer only lets the lease age.
@@ -304,6 +313,7 @@ impl Instance {
             Ok(heartbeat) => {
                 self.renewals.ready();
                 self.known().learn(heartbeat, sent, boot_time())?;
+                self.known().learn_text_limits(&health);
                 self.agree_on_frames();
                 Ok(())
             }
@@ -378,6 +388,17 @@ impl Known {
         self.live = heartbeat.live;
         self.health = heartbeat.health;
         Ok(())
+    }
+
+    /// Others do not tell a process what it told itself.
+    fn learn_text_limits(&mut self, own: &[SharedHealth]) {
+        let limit_of = |kind: MessageType| {
+            let name = SharedHealth::type_name(kind);
+            let mut told = own.iter().chain(&self.health);
+            let told = told.find(|one| one.route == name && one.rate > 0)?;
+            Some((kind, usize::try_from(told.rate).ok()?))
+        };
+        self.text_limits = MessageType::ALL.into_iter().filter_map(limit_of).collect();
     }
 }
 

@@ -6,7 +6,9 @@ use sqlx::mysql::{MySqlTypeInfo, MySqlValueRef};
 use sqlx::sqlite::{SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Encode, MySql, Sqlite, Type};
 
-use crate::domain::id::{DeadLetterId, InstanceId, MessageId, OutboxId, SubmissionId, WebhookId};
+use crate::domain::id::{
+    DeadLetterId, FileId, InstanceId, MessageId, OutboxId, SubmissionId, WebhookId,
+};
 
 macro_rules! id_column {
     ($($id:ident),+ $(,)?) => {$(
@@ -52,6 +54,7 @@ macro_rules! id_column {
 
 id_column!(
     DeadLetterId,
+    FileId,
     InstanceId,
     MessageId,
     OutboxId,

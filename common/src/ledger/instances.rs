@@ -36,9 +36,10 @@ pub struct QueueTaken {
 pub struct SharedHealth {
     /// The route.
     pub route: String,
-    /// OK, OVERLOAD or FAIL.
+    /// OK, OVERLOAD, FAIL, or why the vendor closed the account.
     pub health: String,
-    /// The rate it may be used with now, messages a second.
+    /// The rate it may be used with now, messages a second. Of a type: the longest text that any of
+    /// its routes carries, 0 where nobody said.
     pub rate: u32,
     /// Since when.
     pub since: Timestamp,
@@ -46,12 +47,14 @@ pub struct SharedHealth {
 
 impl SharedHealth {
     /// Whether a type has a usable route at all, told beside the routes themselves: messages whose
-    /// validity ends while it has none fail for that reason.
-    pub fn of_type(kind: MessageType, usable: bool, now: Timestamp) -> Self {
+    /// validity ends while it has none fail for that reason, and none is accepted whose text is
+    /// longer than `limit`.
+    pub fn of_type(kind: MessageType, usable: bool, limit: Option<usize>, now: Timestamp) -> Self {
+        let limit = limit.and_then(|limit| u32::try_from(limit).ok());
         Self {
             route: Self::type_name(kind),
             health: if usable { "OK" } else { "FAIL" }.to_owned(),
-            rate: 0,
+            rate: limit.unwrap_or(0),
             since: now,
         }
     }

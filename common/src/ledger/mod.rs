@@ -17,6 +17,7 @@ mod columns;
 mod deadletters;
 mod delays;
 mod ending;
+mod files;
 mod frames;
 mod installation;
 mod instances;
@@ -26,9 +27,11 @@ mod outbox;
 mod partners;
 mod queries;
 mod reports;
+mod routes;
 mod rows;
 mod settling;
 mod submissions;
+mod templates;
 mod upkeep;
 mod webhooks;
 
@@ -37,18 +40,22 @@ pub mod sqlite;
 
 pub use deadletters::{DeadLetter, DeadLetterFilter, DeadLetterKind, DeadLetters, NewDeadLetter};
 pub use delays::{Ask, Delays, DueGroup};
+pub use files::{Files, StoredFile};
 pub use installation::{Installation, KeyFingerprint};
 pub use instances::{Heartbeat, Instances, Joined, LiveInstance, QueueTaken, SharedHealth};
 pub use intake::{Accepted, AcceptedBatch, Duplicate, Intake};
 pub use outbox::Outbox;
 pub use partners::{
-    NewPartner, Partner, PartnerStatus, Partners, RefreshOutcome, RefreshToken, WebhookSettings,
+    Blocked, NewPartner, Partner, PartnerStatus, Partners, RefreshOutcome, RefreshToken,
+    RegisteredSender, WebhookSettings,
 };
 pub use queries::{
     BookDifference, DailyRow, EventRow, MessageView, Queries, StatsQuery, StatsRow, Totals,
 };
 pub use reports::{Applied, ApplyOutcome, ParkedReport, Reports};
-pub use submissions::{Claim, ClaimedCall, ClaimedMessage, Hold, Settlement, Submissions};
+pub use routes::{KeptRoute, Routes};
+pub use submissions::{Claim, ClaimedCall, ClaimedMessage, Hold, Looked, Settlement, Submissions};
+pub use templates::{KeptTemplate, Templates};
 pub use upkeep::{Overdue, Upkeep, Watched, WatchedStatus};
 pub use webhooks::{DeliveryResult, DueWebhook, Endpoint, Webhooks};
 
@@ -96,6 +103,9 @@ pub trait Ledger:
     Installation
     + Instances
     + Partners
+    + Routes
+    + Files
+    + Templates
     + Intake
     + Outbox
     + Submissions
@@ -112,6 +122,9 @@ impl<T> Ledger for T where
     T: Installation
         + Instances
         + Partners
+        + Routes
+        + Files
+        + Templates
         + Intake
         + Outbox
         + Submissions

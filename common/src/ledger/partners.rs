@@ -73,6 +73,24 @@ pub struct NewPartner {
     pub senders: Vec<String>,
 }
 
+/// A sender number of a partner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredSender {
+    /// Digits only.
+    pub number: String,
+    /// Set while it must not be used.
+    pub blocked: Option<Blocked>,
+}
+
+/// Why a sender number must not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who refused it, for people.
+    pub why: String,
+}
+
 /// A refresh token as it is kept: only its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
@@ -125,13 +143,34 @@ pub trait Partners: Send + Sync {
     /// [`LedgerError`].
     async fn update_partner(&self, read: &Partner, changed: &Partner) -> Result<bool, LedgerError>;
 
-    /// The sender numbers a partner may use, digits only.
+    /// The sender numbers a partner may use, digits only; not those that are blocked.
     ///
     /// # Errors
     /// [`LedgerError`].
     async fn senders(&self, partner: &PartnerId) -> Result<Vec<String>, LedgerError>;
 
-    /// Allows a sender number; allowing it twice is no error.
+    /// Every sender number of a partner, by number, also those that are blocked.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn registered_senders(
+        &self,
+        partner: &PartnerId,
+    ) -> Result<Vec<RegisteredSender>, LedgerError>;
+
+    /// Blocks a sender number because vendors refuse it; false if it is blocked already, or is none
+    /// of the partner's.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn block_sender(
+        &self,
+        partner: &PartnerId,
+        number: &str,
+        blocked: &Blocked,
+    ) -> Result<bool, LedgerError>;
+
+    /// Allows a sender number, also one that was blocked; allowing it twice is no error.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -227,6 +266,28 @@ impl PartnerRow {
             },
             created_at: Timestamp::from_millis(self.created_at),
         })
+    }
+}
+
+/// The columns of a sender number.
+#[derive(FromRow)]
+pub(super) struct SenderRow {
+    number: String,
+    blocked_at: Option<i64>,
+    blocked_why: Option<String>,
+}
+
+impl SenderRow {
+    pub(super) fn read(self) -> RegisteredSender {
+        let why = self.blocked_why.unwrap_or_default();
+        let blocked = |at| Blocked {
+            since: Timestamp::from_millis(at),
+            why,
+        };
+        RegisteredSender {
+            number: self.number,
+            blocked: self.blocked_at.map(blocked),
+        }
     }
 }
 

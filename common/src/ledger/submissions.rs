@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use sqlx::FromRow;
 
-use super::rows::{attempt_from, kind_from, lane_from, purpose_from};
+use super::rows::{attempt_from, kind_from, lane_from, partner_id, purpose_from};
 use super::{Dispatch, LedgerError};
 use crate::broker::Member;
 use crate::clock::Timestamp;
 use crate::domain::event::EventKind;
-use crate::domain::id::{InstanceId, MessageId, OutboxId, SubmissionId};
+use crate::domain::id::{InstanceId, MessageId, OutboxId, PartnerId, SubmissionId};
 use crate::domain::kind::{Lane, MessageType, Purpose};
 use crate::domain::phase::Settled;
 use crate::domain::report::VendorAccount;
@@ -31,6 +31,7 @@ pub struct Claim {
 #[derive(Clone, Debug, FromRow)]
 pub(super) struct ClaimedRow {
     pub(super) message_id: MessageId,
+    pub(super) partner_id: String,
     pub(super) message_type: i64,
     pub(super) purpose: i64,
     pub(super) lane: i64,
@@ -49,6 +50,7 @@ impl ClaimedRow {
     pub(super) fn read(self) -> Result<ClaimedMessage, LedgerError> {
         Ok(ClaimedMessage {
             id: self.message_id,
+            partner: partner_id(&self.partner_id)?,
             kind: kind_from(self.message_type)?,
             purpose: purpose_from(self.purpose)?,
             lane: lane_from(self.lane),
@@ -93,6 +95,8 @@ pub struct ClaimedCall {
 pub struct ClaimedMessage {
     /// Its id.
     pub id: MessageId,
+    /// Whose it is.
+    pub partner: PartnerId,
     /// Its type.
     pub kind: MessageType,
     /// What it is for.
@@ -109,6 +113,39 @@ pub struct ClaimedMessage {
     pub poison: u16,
     /// Whether its partner wants to be told SENT.
     pub tell_sent: bool,
+}
+
+/// A message that is looked at before it is taken, with its sealed content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// Its id.
+    pub id: MessageId,
+    /// Whose it is.
+    pub partner: PartnerId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The sealed content.
+    pub sealed: Vec<u8>,
+}
+
+/// The columns of a message that is looked at.
+#[derive(FromRow)]
+pub(super) struct LookedRow {
+    message_id: MessageId,
+    partner_id: String,
+    created_at: i64,
+    sealed: Vec<u8>,
+}
+
+impl LookedRow {
+    pub(super) fn read(self) -> Result<Looked, LedgerError> {
+        Ok(Looked {
+            id: self.message_id,
+            partner: partner_id(&self.partner_id)?,
+            accepted_at: Timestamp::from_millis(self.created_at),
+            sealed: self.sealed,
+        })
+    }
 }
 
 /// How a call ended for one message.
@@ -136,6 +173,12 @@ pub struct Settlement {
 /// The sender's room.
 #[async_trait]
 pub trait Submissions: Send + Sync {
+    /// What these messages are, before any of them is taken; those there are, in no order.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    async fn look(&self, messages: &[MessageId]) -> Result<Vec<Looked>, LedgerError>;
+
     /// QUEUED → SUBMITTING for every member of every claim that still allows it, then reads back by
     /// submission id. All claims share one transaction. Nothing is locked afterwards.
     ///

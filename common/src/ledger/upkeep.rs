@@ -87,9 +87,11 @@ impl Default for Overdue {
 
 impl Overdue {
     /// How long after its claim a message of this type may wait for a report.
-    pub const fn after(&self, kind: MessageType) -> Duration {
+    pub fn after(&self, kind: MessageType) -> Duration {
         match kind {
             MessageType::Sms => self.sms,
+            // What is not back within a day was lost with its answer, or has arrived.
+            MessageType::Email => kind.carrier_deadline().min(self.others),
             _ => self.others,
         }
     }

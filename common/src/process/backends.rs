@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::settings::{
-    BROKER_PASSWORD_FILE, BROKER_URL, LEDGER_PASSWORD_FILE, LEDGER_URL, QUOTA_PASSWORD_FILE,
-    QUOTA_URL, place_of,
+    BROKER_PASSWORD_FILE, BROKER_URL, FILE_STORE, LEDGER_PASSWORD_FILE, LEDGER_URL,
+    QUOTA_PASSWORD_FILE, QUOTA_URL, S3_ENDPOINT, S3_KEY, S3_REGION, S3_SECRET_FILE, place_of,
 };
 use super::{Folder, StorageError};
 use crate::broker::rabbit::RabbitConfig;
 use crate::config::Values;
+use crate::files::{FilePlace, Named, S3Access, S3Place};
 use crate::ledger::mysql::{LeaseClock, MysqlConfig};
 use crate::quota::redis::RedisConfig;
 
@@ -21,6 +22,8 @@ pub struct Backends {
     pub place: Place,
     /// Where limits are counted for all receivers; each counts for itself if absent.
     pub quota: Option<RedisConfig>,
+    /// Where files are; none are taken if absent.
+    pub files: Option<FilePlace>,
     /// The key file.
     pub keys: PathBuf,
     /// The data folder.
@@ -53,9 +56,11 @@ impl Backends {
     pub fn from_values(values: &Values) -> Result<Self, StorageError> {
         let folder = Folder::new(values.path("data.folder"));
         let keys = values.optional_path("keys.file").map(Path::to_path_buf);
+        let place = place(values)?;
         Ok(Self {
-            place: place(values)?,
             quota: quota(values)?,
+            files: files(values, &place, &folder)?,
+            place,
             keys: keys.unwrap_or_else(|| folder.keys()),
             folder,
         })
@@ -66,6 +71,7 @@ impl Backends {
         Self {
             place: Place::Embedded,
             quota: None,
+            files: Some(FilePlace::Folder(folder.files())),
             keys: folder.keys(),
             folder,
         }
@@ -134,6 +140,37 @@ fn quota(values: &Values) -> Result<Option<RedisConfig>, StorageError> {
         url: url.to_owned(),
         password: password(values, QUOTA_PASSWORD_FILE)?,
         prefix: values.text("quota.prefix").to_owned(),
+    }))
+}
+
+/// Beside a ledger on a server a folder would have to be every process's, which nobody but the operator
+/// can say.
+fn files(
+    values: &Values,
+    place: &Place,
+    folder: &Folder,
+) -> Result<Option<FilePlace>, StorageError> {
+    let named = values.optional_text(FILE_STORE).and_then(Named::parse);
+    Ok(match (named, place) {
+        (Some(Named::Folder(path)), _) => Some(FilePlace::Folder(path)),
+        (Some(Named::Bucket { bucket, prefix }), _) => Some(FilePlace::S3(S3Place {
+            bucket,
+            prefix,
+            endpoint: values.optional_url(S3_ENDPOINT).map(ToOwned::to_owned),
+            region: values.text(S3_REGION).to_owned(),
+            access: s3_access(values)?,
+        })),
+        (None, Place::Embedded) => Some(FilePlace::Folder(folder.files())),
+        (None, Place::Servers(_)) => None,
+    })
+}
+
+fn s3_access(values: &Values) -> Result<Option<S3Access>, StorageError> {
+    let id = values.optional_text(S3_KEY);
+    let secret = password(values, S3_SECRET_FILE)?;
+    Ok(id.zip(secret).map(|(id, secret)| S3Access {
+        id: id.to_owned(),
+        secret,
     }))
 }
 

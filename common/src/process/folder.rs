@@ -31,6 +31,11 @@ impl Folder {
         self.0.join("keys.json")
     }
 
+    /// Where uploaded files are unless the settings say otherwise.
+    pub fn files(&self) -> PathBuf {
+        self.0.join("files")
+    }
+
     /// The highest counter of the embedded ledger seen, outside it.
     pub fn mark(&self) -> PathBuf {
         self.0.join("ledger.mark")

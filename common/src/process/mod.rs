@@ -319,6 +319,7 @@ async fn join_with(
         ledger: Arc::clone(&storage.ledger),
         broker: Arc::clone(&storage.broker),
         quota: Arc::clone(&storage.quota),
+        files: storage.files.clone(),
         clock: Arc::new(SystemClock),
         keyring: Arc::clone(&storage.keyring),
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::Uri;
 
 use crate::config::{ConfigError, Kind, Problem, Setting, Values};
+use crate::files::{FORMS, Named};
 use crate::http::ServerLimits;
 use crate::instance::LeaseConfig;
 use crate::telemetry::{LogFormat, TelemetryConfig, check_filter};
@@ -45,6 +46,11 @@ pub(super) const BROKER_URL: &str = "broker.url";
 pub(super) const BROKER_PASSWORD_FILE: &str = "broker.password_file";
 pub(super) const QUOTA_URL: &str = "quota.url";
 pub(super) const QUOTA_PASSWORD_FILE: &str = "quota.password_file";
+pub(super) const FILE_STORE: &str = "files.store";
+pub(super) const S3_ENDPOINT: &str = "files.s3_endpoint";
+pub(super) const S3_REGION: &str = "files.s3_region";
+pub(super) const S3_KEY: &str = "files.s3_access_key";
+pub(super) const S3_SECRET_FILE: &str = "files.s3_secret_file";
 
 /// The settings of a process, whichever services run in it.
 pub const SETTINGS: &[Setting] = &[
@@ -116,6 +122,34 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "pabal:",
         "What every key in Redis begins with.",
+    ),
+    Setting::optional(
+        FILE_STORE,
+        Kind::Text,
+        "Where uploaded files are kept: `folder:PATH`, or `s3://BUCKET/PREFIX`. Without it they are in the \
+         data folder where the ledger is there too, and beside a ledger on a server none are taken: a \
+         folder has to be one that every process sees.",
+    ),
+    Setting::optional(
+        S3_ENDPOINT,
+        Kind::Url,
+        "The address of the service that has the bucket of `files.store`, if it is not Amazon's.",
+    ),
+    Setting::new(
+        S3_REGION,
+        Kind::Text,
+        "us-east-1",
+        "The region of the bucket of `files.store`.",
+    ),
+    Setting::optional(
+        S3_KEY,
+        Kind::Text,
+        "The id of the access key to the bucket of `files.store`; without it, the role of the machine.",
+    ),
+    Setting::optional(
+        S3_SECRET_FILE,
+        Kind::Path,
+        "A file that holds the secret of `files.s3_access_key`.",
     ),
     Setting::new(
         "http.address",
@@ -265,6 +299,33 @@ pub fn check(values: &Values) -> Vec<Problem> {
         problems.push(values.not_allowed("log.filter", said));
     }
     problems.extend(check_servers(values));
+    problems.extend(check_files(values));
+    problems
+}
+
+/// The store of files, and what goes with it.
+fn check_files(values: &Values) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let store = values.optional_text(FILE_STORE);
+    let named = store.and_then(Named::parse);
+    if store.is_some() && named.is_none() {
+        problems.push(values.not_allowed(FILE_STORE, FORMS.to_owned()));
+    }
+    if !matches!(named, Some(Named::Bucket { .. })) {
+        let lonely = [S3_ENDPOINT, S3_KEY, S3_SECRET_FILE].into_iter();
+        let lonely = lonely.filter(|key| !values.shown(key).is_empty());
+        let allowed = format!("nothing, unless {FILE_STORE} is a bucket");
+        problems.extend(lonely.map(|key| values.not_allowed(key, allowed.as_str())));
+    }
+    let (key, secret) = (
+        values.optional_text(S3_KEY),
+        values.optional_path(S3_SECRET_FILE),
+    );
+    match (key, secret) {
+        (Some(_), None) => problems.push(values.needs(S3_KEY, S3_SECRET_FILE)),
+        (None, Some(_)) => problems.push(values.needs(S3_SECRET_FILE, S3_KEY)),
+        _ => {}
+    }
     problems
 }
 
@@ -434,6 +495,26 @@ mod tests {
             let said = said(&[(file, "/run/secrets/password")]);
             assert!(said.contains(file) && said.contains(url), "{said}");
         }
+    }
+
+    #[test]
+    fn a_bucket_may_have_a_key_with_its_secret_and_a_folder_has_neither() {
+        let bucket = (FILE_STORE, "s3://files/pabal");
+        let (key, secret) = ((S3_KEY, "AKID"), (S3_SECRET_FILE, "/run/secrets/s3"));
+        let endpoint = (S3_ENDPOINT, "https://s3.example");
+        for right in [
+            &[(FILE_STORE, "folder:/srv/files")][..],
+            &[bucket],
+            &[bucket, endpoint, key, secret],
+        ] {
+            assert!(load(right).is_ok(), "{right:?}");
+        }
+        assert!(said(&[(FILE_STORE, "/srv/files")]).contains("folder:PATH or s3://BUCKET/PREFIX"));
+        assert!(said(&[bucket, key]).contains(S3_SECRET_FILE));
+        assert!(said(&[bucket, secret]).contains(S3_KEY));
+        let folder = (FILE_STORE, "folder:/srv/files");
+        assert!(said(&[folder, endpoint]).contains("unless files.store is a bucket"));
+        assert!(said(&[endpoint]).contains("unless files.store is a bucket"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::waiting::{MayPass, Waiting};
 use crate::broker::{BrokerError, EmbeddedBroker, SharedBroker};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{Created, Keyring, KeyringError};
+use crate::files::{BadPlace, FileStore};
 use crate::http::health::Readiness;
 use crate::ledger::sqlite::{self, SqliteLedger};
 use crate::ledger::{Ledger, LedgerError, SharedLedger};
@@ -83,13 +84,16 @@ pub enum StorageError {
     /// Redis cannot be used as configured.
     #[error(transparent)]
     Quota(#[from] QuotaError),
+    /// Files cannot be kept where they should be.
+    #[error(transparent)]
+    Files(#[from] BadPlace),
 }
 
 impl StorageError {
     /// Whether it is wrong for good, so that starting again as it is would be of no use.
     pub const fn is_wrong_use(&self) -> bool {
         match self {
-            Self::PasswordFile { .. } | Self::OtherKeys { .. } => true,
+            Self::PasswordFile { .. } | Self::OtherKeys { .. } | Self::Files(_) => true,
             Self::Ledger(error) => super::is_wrong_ledger(error),
             Self::Broker(error) => super::is_wrong_broker(error),
             Self::Quota(error) => matches!(error, QuotaError::Misconfigured(_)),
@@ -121,6 +125,8 @@ pub struct Storage {
     pub broker: SharedBroker,
     /// Limits.
     pub quota: Arc<dyn Quota>,
+    /// The bytes of files.
+    pub files: FileStore,
     /// The installation's secrets.
     pub keyring: Arc<Keyring>,
     opened: Opened,
@@ -165,6 +171,7 @@ impl Storage {
             ledger: Arc::new(ledger.clone()),
             broker: Arc::new(broker.clone()),
             quota: quota(backends).await?,
+            files: files(backends, &keyring)?,
             keyring: Arc::new(keyring),
             opened: Opened::Embedded {
                 ledger,
@@ -193,6 +200,7 @@ impl Storage {
         waiting.over();
         Ok(Self {
             broker: connected.broker(),
+            files: files(backends, &keyring)?,
             keyring: Arc::new(keyring),
             opened: Opened::Servers(Box::new(connected)),
             quota,
@@ -323,6 +331,13 @@ async fn quota(backends: &Backends) -> Result<Arc<dyn Quota>, StorageError> {
     match &backends.quota {
         None => Ok(Arc::new(LocalQuota::new())),
         Some(config) => Ok(servers::quota(config).await?),
+    }
+}
+
+fn files(backends: &Backends, keyring: &Keyring) -> Result<FileStore, BadPlace> {
+    match &backends.files {
+        None => Ok(FileStore::none()),
+        Some(place) => FileStore::open(place, keyring),
     }
 }
 

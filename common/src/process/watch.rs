@@ -103,6 +103,7 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::crypto::Keyring;
     use crate::domain::id::OutboxId;
+    use crate::files::FileStore;
     use crate::http::health::Readiness;
     use crate::instance::LeaseConfig;
     use crate::instance::fake::FakeBroker;
@@ -120,6 +121,7 @@ mod tests {
             ledger: Arc::new(ledger.unwrap()),
             broker: broker.clone(),
             quota: Arc::new(LocalQuota::new()),
+            files: FileStore::none(),
             clock,
             keyring: Arc::new(Keyring::generate()),
         };

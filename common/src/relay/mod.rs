@@ -26,12 +26,16 @@ use crate::rounds::Rounds;
 use crate::telemetry::metric;
 
 mod breakers;
+mod forwarder;
 mod hand;
 mod publisher;
+mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use forwarder::{Forwarder, ForwarderConfig, NotKept};
 pub use publisher::Publisher;
+pub use tally::Tally;
 
 use breakers::{Breakers, Ending, Turn};
 use hand::{Grip, Hand};

@@ -24,6 +24,8 @@ const HTTP_ACCEPT_ERRORS: &str = "pabal_http_accept_errors_total";
 const VENDOR_CALLS: &str = "pabal_vendor_calls_total";
 const VENDOR_CALL: &str = "pabal_vendor_call_seconds";
 const ROUTE_USABLE: &str = "pabal_route_usable";
+const ROUTE_CLOSED: &str = "pabal_route_closed";
+const SENDERS_BLOCKED: &str = "pabal_senders_blocked_total";
 const VENDOR_REPORTS: &str = "pabal_vendor_reports_total";
 const CALLBACKS_REFUSED: &str = "pabal_vendor_callbacks_refused_total";
 const POLL_FAILURES: &str = "pabal_vendor_poll_failures_total";
@@ -58,6 +60,10 @@ pub enum CallOutcome {
     Refused,
     /// It asked us to slow down.
     Throttled,
+    /// It does not take this message yet.
+    Deferred,
+    /// It takes nothing from the account until somebody acts.
+    Closed,
     /// Nothing reached it.
     NotConnected,
     /// Nobody knows.
@@ -65,10 +71,12 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Taken,
         Self::Refused,
         Self::Throttled,
+        Self::Deferred,
+        Self::Closed,
         Self::NotConnected,
         Self::Unknown,
     ];
@@ -78,6 +86,8 @@ impl CallOutcome {
             Self::Taken => "taken",
             Self::Refused => "refused",
             Self::Throttled => "throttled",
+            Self::Deferred => "deferred",
+            Self::Closed => "closed",
             Self::NotConnected => "not_connected",
             Self::Unknown => "unknown",
         }
@@ -240,6 +250,17 @@ pub fn route_usable(route: &str, share: f64) {
         count_vendor_call(route, outcome, 0);
     }
     gauge!(ROUTE_USABLE, "route" => route.to_owned()).set(share);
+}
+
+/// Whether a route's vendor has closed the account, and `why`, a word of ours.
+pub fn route_closed(route: &str, why: &'static str, is_closed: bool) {
+    let value = if is_closed { 1.0 } else { 0.0 };
+    gauge!(ROUTE_CLOSED, "route" => route.to_owned(), "why" => why).set(value);
+}
+
+/// A sender number was blocked because vendors refuse it.
+pub fn sender_blocked() {
+    counter!(SENDERS_BLOCKED).increment(1);
 }
 
 /// Reports of one verdict that came from a vendor and are safe.
@@ -437,6 +458,7 @@ pub(super) fn begin_at_zero() {
     messages_requeued(0);
     counter!(HTTP_ACCEPT_ERRORS).increment(0);
     counter!(QUOTA_UNASKED).increment(0);
+    counter!(SENDERS_BLOCKED).increment(0);
 }
 
 /// Every way in which a message ends.
@@ -460,6 +482,10 @@ pub(super) const COUNTERS: &[(&str, &str)] = &[
         "Connections that could not be accepted.",
     ),
     (VENDOR_CALLS, "Messages handed to vendors, by outcome."),
+    (
+        SENDERS_BLOCKED,
+        "Sender numbers blocked because vendors refuse them.",
+    ),
     (VENDOR_REPORTS, "Reports received from vendors, by verdict."),
     (CALLBACKS_REFUSED, "Vendors' callbacks that were refused."),
     (POLL_FAILURES, "Polls of vendors that failed."),
@@ -483,6 +509,10 @@ pub(super) fn describe() {
     for (name, help) in [
         (HTTP_CONNECTIONS, "Connections clients hold."),
         (ROUTE_USABLE, "Share of its rate a route may use."),
+        (
+            ROUTE_CLOSED,
+            "1 while the vendor has closed the route's account, by why.",
+        ),
         (REPORTS_PARKED, "Reports that wait for a message they fit."),
         (QUEUE_READY, "Frames ready in a queue."),
         (

@@ -131,8 +131,8 @@ async fn what_stayed_in_the_queue_of_a_closed_type_fails_for_that_reason() {
         let until = it.view(sms[0]).await.valid_until;
         it.clock.set(until);
         let words = [
-            SharedHealth::of_type(MessageType::Sms, false, it.now()),
-            SharedHealth::of_type(MessageType::Rcs, true, it.now()),
+            SharedHealth::of_type(MessageType::Sms, false, None, it.now()),
+            SharedHealth::of_type(MessageType::Rcs, true, None, it.now()),
         ];
         it.ledger
             .heartbeat(it.me, LEASE, &[], &words)
@@ -153,8 +153,8 @@ async fn the_word_of_a_dead_sender_or_an_older_word_closes_no_type() {
         let other = it.join().await;
         let until = it.view(id).await.valid_until;
         let closed = [
-            SharedHealth::of_type(MessageType::Sms, false, it.now()),
-            SharedHealth::of_type(MessageType::Rcs, false, it.now()),
+            SharedHealth::of_type(MessageType::Sms, false, None, it.now()),
+            SharedHealth::of_type(MessageType::Rcs, false, None, it.now()),
         ];
         it.ledger
             .heartbeat(other, LEASE, &[], &closed)
@@ -162,7 +162,7 @@ async fn the_word_of_a_dead_sender_or_an_older_word_closes_no_type() {
             .unwrap();
         it.clock.set(until);
         // `other` has not renewed its lease since.
-        let open = SharedHealth::of_type(MessageType::Rcs, true, it.now());
+        let open = SharedHealth::of_type(MessageType::Rcs, true, None, it.now());
         it.ledger
             .heartbeat(it.me, LEASE, &[], &[open])
             .await

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use pabal_common::broker::Member;
 use pabal_common::clock::Timestamp;
 use pabal_common::domain::id::{
-    DeadLetterId, InstanceId, MessageId, OutboxId, PartnerId, SubmissionId, WebhookId,
+    DeadLetterId, FileId, InstanceId, MessageId, OutboxId, PartnerId, SubmissionId, WebhookId,
 };
 use pabal_common::domain::kind::{Lane, MessageType, Purpose};
 use pabal_common::domain::message::NewMessage;
 use pabal_common::domain::phase::Settled;
 use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
+use pabal_common::domain::template::TemplateKey;
 use pabal_common::ledger::{
     Claim, DeadLetterFilter, DeadLetterKind, DeliveryResult, DueGroup, Hold, Ledger, NewDeadLetter,
     Overdue, RefreshToken, Settlement, StatsQuery, WatchedStatus,
@@ -58,6 +59,8 @@ pub(crate) async fn make(ledger: &dyn Ledger, now: Timestamp, plans: &dyn Plans)
     calls.outbox().await;
     calls.instances().await;
     calls.tokens().await;
+    calls.files().await;
+    calls.templates().await;
     calls.questions().await;
     calls.dead_letters().await;
     calls.retention().await;
@@ -148,6 +151,9 @@ impl Calls<'_> {
             account: account(),
             members: members(&numbers),
         };
+        let ids: Vec<MessageId> = claim.members.iter().map(|member| member.id).collect();
+        assert_eq!(ledger.look(&ids).await.unwrap().len(), ids.len());
+        self.plans.check("look").await;
         let claims = std::slice::from_ref(&claim);
         let calls = ledger.claim(ME_ID, claims, now).await.unwrap();
         assert_eq!(calls[0].messages.len(), numbers.len());
@@ -354,6 +360,40 @@ impl Calls<'_> {
         self.plans.check("rotate token").await;
         ledger.revoke_refresh(&[2; 32]).await.unwrap();
         self.plans.check("revoke token").await;
+    }
+
+    async fn files(&self) {
+        let (ledger, now) = (self.ledger, self.now);
+        let ids = [10, 20].map(|number| FileId::from_number(key(number)));
+        assert_eq!(ledger.files(&ids).await.unwrap().len(), 2);
+        self.plans.check("files").await;
+        let held = [FileId::from_number(key(ROWS))];
+        let until = now.plus(seconds(2 * ROWS));
+        ledger.hold_files(&held, until).await.unwrap();
+        self.plans.check("hold files").await;
+        assert!(ledger.file_bytes(&shop()).await.unwrap() > 0);
+        self.plans.check("file bytes").await;
+        assert_eq!(ledger.expired_files(now, 10).await.unwrap().len(), 10);
+        self.plans.check("expired files").await;
+        assert_eq!(ledger.forget_files(&ids, now).await.unwrap(), 2);
+        self.plans.check("forget files").await;
+    }
+
+    async fn templates(&self) {
+        let named = |sender_key: &str, code: &str| TemplateKey {
+            sender_key: sender_key.to_owned(),
+            code: code.to_owned(),
+        };
+        let keys = [named("k-7", "T-7"), named("k-7", "T-8")];
+        let found = self.ledger.templates(&shop(), &keys).await.unwrap();
+        assert_eq!(found.len(), 1);
+        self.plans.check("templates").await;
+        let page = self
+            .ledger
+            .list_templates(&shop(), Some(&keys[0]), 10)
+            .await;
+        assert_eq!(page.unwrap().len(), 10);
+        self.plans.check("list templates").await;
     }
 
     async fn questions(&self) {

@@ -37,7 +37,7 @@ const SMALL: [&str; 7] = [
 ];
 
 /// The tables that grow with what was ever sent or with what waits.
-const LARGE: [&str; 10] = [
+const LARGE: [&str; 12] = [
     "messages",
     "message_events",
     "delays",
@@ -48,6 +48,8 @@ const LARGE: [&str; 10] = [
     "refresh_tokens",
     "partner_daily_stats",
     "partner_daily_accepted",
+    "files",
+    "templates",
 ];
 
 /// The names of a list that a statement brings with it.
@@ -61,8 +63,8 @@ const READS: i64 = 300;
 fn wanted(call: &str) -> &'static [&'static str] {
     match call {
         "accept" => &["messages uk_message_partner_client_msg"],
-        "claim" | "reread" | "settle" | "hold" | "take over" | "queue again" | "report again"
-        | "delay again" | "ask once more" | "message" => &["messages PRIMARY"],
+        "look" | "claim" | "reread" | "settle" | "hold" | "take over" | "queue again"
+        | "report again" | "delay again" | "ask once more" | "message" => &["messages PRIMARY"],
         "release due" => &["delays idx_delay_group_due", "messages PRIMARY"],
         "next due" | "take asks" => &["delays idx_delay_group_due"],
         "drop asks" => &["delays PRIMARY"],
@@ -88,6 +90,10 @@ fn wanted(call: &str) -> &'static [&'static str] {
             "refresh_tokens PRIMARY",
             "refresh_tokens idx_refresh_family",
         ],
+        "files" | "hold files" | "forget files" => &["files PRIMARY"],
+        "file bytes" => &["files idx_file_partner"],
+        "expired files" => &["files idx_file_expires"],
+        "templates" | "list templates" => &["templates PRIMARY"],
         "message by client id" => &["messages uk_message_partner_client_msg"],
         "events" => &["message_events idx_event_message"],
         "daily" => &[
@@ -389,6 +395,14 @@ async fn fill(connection: &mut MySqlConnection) {
             "INSERT INTO refresh_tokens SELECT unhex(sha2(i, 256)), unhex(md5(i)), 'mall', {at}, \
              {at} + 3600000 + i, NULL, FALSE FROM n"
         ),
+        format!(
+            "INSERT INTO files SELECT id, IF(i % 200, 'mall', 'shop'), repeat(x'00', 32), i, \
+             'image/jpeg', 1, 1, 1, NULL, {at}, {at} + (i - 100) * 1000 FROM n"
+        ),
+        format!(
+            "INSERT INTO templates SELECT 'shop', concat('k-', i % 50), concat('T-', i), '', '[]', \
+             'APPROVED', {at} FROM n"
+        ),
         "INSERT INTO partner_daily_stats SELECT concat('p-', i % 50), 20000000 + i, 1, 1, 1, 0, 0, \
          FALSE FROM n"
             .to_owned(),
@@ -399,7 +413,7 @@ async fn fill(connection: &mut MySqlConnection) {
         // What is known of the tables is not left to chance.
         "ANALYZE TABLE messages, delays, webhooks, outbox, parked_reports, message_events, \
          dead_letters, refresh_tokens, partner_daily_stats, partner_daily_accepted, partners, \
-         instances"
+         instances, files, templates"
             .to_owned(),
     ];
     for statement in statements {

@@ -21,7 +21,7 @@ use crate::calls::{
 
 /// Tables that grow with what was ever sent or with what waits, and their names in statements. The
 /// outbox is none of them: its rows go when the broker in the same file has confirmed.
-const LARGE: [&str; 14] = [
+const LARGE: [&str; 18] = [
     "messages",
     "m",
     "delays",
@@ -36,6 +36,10 @@ const LARGE: [&str; 14] = [
     "partner_daily_accepted",
     "a",
     "broker_frames",
+    "files",
+    "f",
+    "templates",
+    "t",
 ];
 
 const BY_KEY: &str = "messages USING INTEGER PRIMARY KEY";
@@ -46,7 +50,9 @@ fn wanted(call: &str) -> &'static [&'static str] {
     match call {
         "accept" => &["uk_message_partner_client_msg"],
         "claim" | "hold" | "settle" | "take over" | "queue again" => &[BY_KEY],
-        "reread" | "report again" | "ask once more" | "delay again" | "message" => &[BY_KEY_TOO],
+        "look" | "reread" | "report again" | "ask once more" | "delay again" | "message" => {
+            &[BY_KEY_TOO]
+        }
         "release due" => &["idx_delay_group_due", BY_KEY],
         "next due" => &["idx_delay_group_due"],
         "take asks" => &["idx_delay_group_due (kind=? AND route_group=? AND due<?)"],
@@ -67,6 +73,12 @@ fn wanted(call: &str) -> &'static [&'static str] {
         "heartbeat" => &["instances USING INTEGER PRIMARY KEY"],
         "lapsed" => &["instances"],
         "rotate token" | "revoke token" => &["refresh_tokens"],
+        "files" => &["f USING INTEGER PRIMARY KEY"],
+        "hold files" | "forget files" => &["files USING INTEGER PRIMARY KEY"],
+        "file bytes" => &["COVERING INDEX idx_file_partner (partner_id=?)"],
+        "expired files" => &["idx_file_expires (expires_at<?)"],
+        "templates" => &["PRIMARY KEY (partner_id=? AND sender_key=? AND code=?)"],
+        "list templates" => &["PRIMARY KEY (partner_id=? AND (sender_key,code)>(?,?))"],
         "message by client id" => &["uk_message_partner_client_msg"],
         "events" => &["idx_event_message"],
         "daily" => &["uk_stat_partner_date_type", "PRIMARY KEY (partner_id=?"],
@@ -290,6 +302,15 @@ async fn fill(file: &Path) -> SqlitePool {
         format!(
             "INSERT INTO refresh_tokens {numbers} SELECT randomblob(32), randomblob(16), 'mall', \
              {at}, {at} + 3600000 + i, NULL, 0 FROM n"
+        ),
+        format!(
+            "INSERT INTO files {numbers} SELECT id, \
+             CASE WHEN i % 200 THEN 'mall' ELSE 'shop' END, zeroblob(32), i, 'image/jpeg', 1, 1, 1, \
+             NULL, {at}, {at} + (i - 100) * 1000 FROM n"
+        ),
+        format!(
+            "INSERT INTO templates {numbers} SELECT 'shop', 'k-' || (i % 50), 'T-' || i, '', '[]', \
+             'APPROVED', {at} FROM n"
         ),
         format!(
             "INSERT INTO partner_daily_stats {numbers} SELECT 'p-' || (i % 50), 20000000 + i, 1, \

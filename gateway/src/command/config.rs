@@ -141,6 +141,7 @@ fn account_json(account: &AccountTable) -> Value {
         "api_key_file": account.api_key_file,
         "callback_secret": account.callback_secret.as_ref().map(|_| MASK),
         "callback_secret_file": account.callback_secret_file,
+        "settings": account.settings,
         "connect_timeout_ms": account.connect_timeout_ms,
         "answer_timeout_ms": account.answer_timeout_ms,
     })
@@ -155,5 +156,8 @@ fn route_json(route: &RouteTable) -> Value {
         "priority": route.priority,
         "tps": route.tps,
         "concurrency": route.concurrency,
+        "partners": route.partners,
+        "prefixes": route.prefixes,
+        "limits": route.limits,
     })
 }

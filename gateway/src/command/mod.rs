@@ -18,7 +18,10 @@ pub(crate) mod message;
 pub(crate) mod openapi;
 pub(crate) mod partner;
 pub(crate) mod reconcile;
+pub(crate) mod route;
+pub(crate) mod sender;
 pub(crate) mod serve;
+pub(crate) mod template;
 
 /// The ledger, beside processes that may be running.
 pub(crate) async fn visit(values: &Values) -> Result<Visit, Failure> {

@@ -360,10 +360,21 @@ fn verdict(status: u16, body: &Value) -> Verdict {
     }
 }
 
+/// The types that the reference vendors carry.
+const KINDS: [MessageType; 7] = [
+    MessageType::Sms,
+    MessageType::Lms,
+    MessageType::Mms,
+    MessageType::KakaoAlimtalk,
+    MessageType::KakaoBrandMessage,
+    MessageType::NaverTalk,
+    MessageType::Rcs,
+];
+
 impl Mix {
-    /// A message of any type to any recipient of the mix.
+    /// A message of any of them to any recipient of the mix.
     fn draft(self, client: String, random: &mut fastrand::Rng) -> Draft {
-        let kind = MessageType::ALL[random.usize(..MessageType::ALL.len())];
+        let kind = KINDS[random.usize(..KINDS.len())];
         let row = match random.u32(0..100) < self.percent {
             true => self.rows[random.usize(..self.rows.len())],
             false => random.u8(0..50),
@@ -374,6 +385,7 @@ impl Mix {
             "type": kind.name(),
             "to": match kind {
                 MessageType::NaverTalk => format!("user-{number:06}{row:02}"),
+                MessageType::Email => format!("user-{number:06}{row:02}@mail.example"),
                 _ => format!("010{number:06}{row:02}"),
             },
             "text": "안녕하세요, 파발입니다.",
@@ -394,6 +406,7 @@ impl Mix {
                 "channel": { "senderKey": "0123456789abcdef0123456789abcdef01234567" },
             }),
             MessageType::NaverTalk => json!({ "channel": { "talkId": "w4abcd" } }),
+            MessageType::Email => json!({ "from": "load@shop.example", "subject": "파발" }),
         };
         if let (Some(body), Some(carried)) = (body.as_object_mut(), carried.as_object()) {
             body.extend(carried.clone());

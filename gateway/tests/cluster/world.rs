@@ -282,7 +282,7 @@ per_second = 100_000
         (Family::Kakao, r#""KAKAO_ALIMTALK", "KAKAO_BRAND_MESSAGE""#),
         (Family::Talk, r#""NAVER_TALK""#),
     ] {
-        let url = simulator.base_url(family);
+        let url = simulator.base_url(family).unwrap();
         let _ = write!(
             text,
             r#"

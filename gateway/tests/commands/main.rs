@@ -6,5 +6,7 @@ mod dead_letter;
 mod ledger;
 mod pabal;
 mod partner;
+mod route;
 mod running;
 mod servers;
+mod template;

@@ -211,7 +211,7 @@ fn a_wrong_value_is_refused_with_what_is_allowed_and_changes_nothing() {
         ),
         (
             &["add", "shop", "--sender", "+82-2-123-4567"],
-            &["national digits"],
+            &["a number such as"],
         ),
         (&["add", "shop", "--name", ""], &["1 to 100 characters"]),
         (&["add"], &["<ID>"]),

@@ -52,7 +52,15 @@ pub(crate) fn faults() -> BTreeSet<String> {
 
 /// The help of the command that these arguments name.
 pub(crate) fn help_of(arguments: &[String]) -> String {
-    const WITH_COMMANDS: [&str; 4] = ["partner", "message", "dead-letter", "ledger"];
+    const WITH_COMMANDS: [&str; 7] = [
+        "partner",
+        "message",
+        "dead-letter",
+        "ledger",
+        "route",
+        "sender",
+        "template",
+    ];
     let is_word = |word: &&String| {
         word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
     };

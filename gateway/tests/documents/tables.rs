@@ -140,7 +140,8 @@ fn in_korean(limit: &FieldLimit) -> (String, String) {
             "a value in `template.variables`",
             "`template.variables`의 값",
         )
-        .replace("each field of `channel`", "`channel`의 각 필드");
+        .replace("each field of `channel`", "`channel`의 각 필드")
+        .replace("`attachments` together", "`attachments` 합계");
     let unit = match limit.unit {
         "BYTE" => "바이트",
         "CHARACTER" => "자",

@@ -104,7 +104,7 @@ async fn vendor_elsewhere(stop: &CancellationToken) -> (Arc<Simulator>, String) 
         tps = 100
         concurrency = 4
         "#,
-        simulator.base_url(Family::Carrier)
+        simulator.base_url(Family::Carrier).unwrap()
     );
     (Arc::new(simulator), file)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A sender number of every partner here.
 pub(crate) const SENDER: &str = "02-123-4567";
-/// Every message type by its name.
+/// Every message type that the reference vendors carry, by its name.
 pub(crate) const TYPES: [&str; 7] = [
     "SMS",
     "LMS",

@@ -14,6 +14,7 @@ mod content;
 mod delivered;
 mod endpoint;
 mod endpoints;
+mod failover;
 mod house;
 mod outages;
 mod outcomes;

@@ -98,7 +98,7 @@ async fn what_was_on_its_way_at_a_stop_ends_after_the_next_start() {
         })
         .await;
     }
-    house.simulator().door(Family::Talk).shut().await;
+    house.simulator().door(Family::Talk).unwrap().shut().await;
     let waiting = house
         .accept(&partner, &message("NAVER_TALK", "waiting", 0))
         .await;
@@ -129,7 +129,8 @@ async fn what_was_on_its_way_at_a_stop_ends_after_the_next_start() {
 async fn messages_wait_for_a_vendor_that_cannot_be_reached_and_go_when_it_is_back() {
     let house = House::open(&[]).await;
     let partner = house.partner("shop").await;
-    house.simulator().door(Family::Carrier).shut().await;
+    let door = house.simulator().door(Family::Carrier).unwrap();
+    door.shut().await;
     let messages = batch((0..20).map(|n| sms(&format!("order-{n}"))));
     let ids = house.accept_batch(&partner, &messages).await;
     for id in &ids {
@@ -147,7 +148,7 @@ async fn messages_wait_for_a_vendor_that_cannot_be_reached_and_go_when_it_is_bac
         assert_eq!(house.result(&partner, &id).await["status"], "DELIVERED");
     }
     assert!(ids.iter().all(|id| house.times_taken(id) == 0));
-    house.simulator().door(Family::Carrier).open().await;
+    door.open().await;
     for id in &ids {
         assert_eq!(house.result(&partner, id).await["status"], "DELIVERED");
     }
@@ -158,7 +159,8 @@ async fn messages_wait_for_a_vendor_that_cannot_be_reached_and_go_when_it_is_bac
 async fn a_message_whose_vendor_stays_away_fails_when_its_validity_ends() {
     let house = House::open(&[]).await;
     let partner = house.partner("shop").await;
-    house.simulator().door(Family::Carrier).shut().await;
+    let door = house.simulator().door(Family::Carrier).unwrap();
+    door.shut().await;
     let id = house
         .accept(
             &partner,
@@ -180,7 +182,7 @@ async fn a_message_whose_vendor_stays_away_fails_when_its_validity_ends() {
 async fn four_attempts_without_a_connection_on_an_open_route_are_the_end() {
     let house = House::open(&[]).await;
     let partner = house.partner("shop").await;
-    let door = house.simulator().door(Family::Carrier);
+    let door = house.simulator().door(Family::Carrier).unwrap();
     door.shut().await;
     let unlucky = house.accept(&partner, &sms("unlucky")).await;
     // Three refused connections in a row would close the route, and time closed costs no attempt: so

@@ -11,6 +11,7 @@ mod content;
 mod delivered;
 mod endpoint;
 mod endpoints;
+mod failover;
 mod house;
 mod outages;
 mod outcomes;

@@ -1,12 +1,10 @@
-//! Sends a vendor's reports to the caller, signed, up to 100 at a time, until they are accepted.
+//! Sends a vendor's reports to the caller, worded and signed as its family does, until they are
+//! accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use pabal_common::clock::{Clock as _, SystemClock};
-use secrecy::ExposeSecret as _;
-use sha2::Sha256;
+use pabal_common::clock::{Clock as _, SystemClock, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -14,11 +12,23 @@ use tokio_util::sync::CancellationToken;
 use crate::reports::Item;
 use crate::vendor::Vendor;
 
-/// The most reports in one callback.
-const BATCH: usize = 100;
 /// The most callbacks of one vendor under way.
 const CONCURRENCY: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Headers by name, in lower case.
+pub(crate) type Headers = Vec<(&'static str, String)>;
+
+/// How a family words its callbacks. Each is a `POST` of JSON to `{base}/callbacks/{account}`.
+#[derive(Clone, Copy)]
+pub(crate) struct Callback {
+    /// The most reports in one.
+    pub(crate) batch: usize,
+    /// The body, the same for every attempt; reports bear the time given.
+    pub(crate) body: fn(&Vendor, &[Item], Timestamp) -> serde_json::Result<Vec<u8>>,
+    /// What an attempt made at the time given shows of who sends the body.
+    pub(crate) headers: fn(&Vendor, &[u8], Timestamp) -> Headers,
+}
 
 /// A client for callbacks.
 pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
@@ -32,7 +42,12 @@ pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
 }
 
 /// Sends `vendor`'s reports as they fall due, until `stop`.
-pub(crate) async fn send(vendor: Arc<Vendor>, client: reqwest::Client, stop: CancellationToken) {
+pub(crate) async fn send(
+    vendor: Arc<Vendor>,
+    callback: Callback,
+    client: reqwest::Client,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
     let mut base = vendor.callback_base();
     loop {
@@ -47,7 +62,7 @@ pub(crate) async fn send(vendor: Arc<Vendor>, client: reqwest::Client, stop: Can
             permit = ready => permit,
         };
         let Some(permit) = permit else { return };
-        let items = vendor.reports.take_due(BATCH);
+        let items = vendor.reports.take_due(callback.batch);
         if items.is_empty() {
             continue;
         }
@@ -56,22 +71,25 @@ pub(crate) async fn send(vendor: Arc<Vendor>, client: reqwest::Client, stop: Can
             let _ends_with_it = permit;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = deliver(&vendor, &client, &items) => {}
+                () = deliver(&vendor, callback, &client, &items) => {}
             }
         });
     }
 }
 
-async fn deliver(vendor: &Vendor, client: &reqwest::Client, items: &[Item]) {
-    let now = SystemClock.now();
-    let Some(body) = vendor.callback_body(items, now) else {
-        return;
+async fn deliver(vendor: &Vendor, callback: Callback, client: &reqwest::Client, items: &[Item]) {
+    let body = match (callback.body)(vendor, items, SystemClock.now()) {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(vendor = %vendor.family, %error, "callback not written");
+            return;
+        }
     };
     vendor.announce(items);
     let begun = Instant::now();
     let mut pause = vendor.pace.callback_retry;
     while begun.elapsed() < vendor.pace.callback_retry_for {
-        match attempt(vendor, client, body.clone()).await {
+        match attempt(vendor, callback, client, body.clone()).await {
             Ok(()) => {
                 vendor.settle(items);
                 return;
@@ -86,20 +104,25 @@ async fn deliver(vendor: &Vendor, client: &reqwest::Client, items: &[Item]) {
     tracing::warn!(vendor = %vendor.family, reports = items.len(), "callback given up");
 }
 
-async fn attempt(vendor: &Vendor, client: &reqwest::Client, body: Vec<u8>) -> Result<(), String> {
+async fn attempt(
+    vendor: &Vendor,
+    callback: Callback,
+    client: &reqwest::Client,
+    body: Vec<u8>,
+) -> Result<(), String> {
     let base = vendor.callback_base().borrow().clone();
     let base = base.ok_or("no address for callbacks")?;
-    let timestamp = SystemClock.now().unix_seconds().to_string();
-    let secret = vendor.account.callback_secret.expose_secret();
-    let response = client
+    let mut request = client
         .post(format!(
             "{}/callbacks/{}",
             base.trim_end_matches('/'),
             vendor.account.account
         ))
-        .header("content-type", "application/json")
-        .header("x-vendor-signature", sign(secret, &timestamp, &body))
-        .header("x-vendor-timestamp", timestamp)
+        .header("content-type", "application/json");
+    for (name, value) in (callback.headers)(vendor, &body, SystemClock.now()) {
+        request = request.header(name, value);
+    }
+    let response = request
         .body(body)
         .send()
         .await
@@ -109,17 +132,4 @@ async fn attempt(vendor: &Vendor, client: &reqwest::Client, body: Vec<u8>) -> Re
     } else {
         Err(format!("HTTP {}", response.status().as_u16()))
     }
-}
-
-/// Hexadecimal HMAC-SHA256 of `timestamp.body`.
-pub(crate) fn sign(secret: &str, timestamp: &str, body: &[u8]) -> String {
-    // HMAC takes a key of any length, so that there is always a signature.
-    Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-        .map(|mut mac| {
-            mac.update(timestamp.as_bytes());
-            mac.update(b".");
-            mac.update(body);
-            hex::encode(mac.finalize().into_bytes())
-        })
-        .unwrap_or_default()
 }

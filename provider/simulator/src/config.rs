@@ -1,5 +1,6 @@
 //! How a simulator is set up.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,16 +23,25 @@ pub struct AccountConfig {
     pub api_key: SecretString,
     /// The secret that signs callbacks.
     pub callback_secret: SecretString,
+    /// What the protocol needs beyond these, by its own names: key ids, app keys, system ids.
+    /// Nothing secret.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl AccountConfig {
-    /// `<family>/main` on a free loopback port, key `simulator-key`, secret `simulator-secret`.
+    /// `<family>/main` on a free loopback port, the key of [`Family::api_key`], secret
+    /// `simulator-secret`, and the settings that [`Family::settings`] names.
     pub fn local(family: Family) -> Self {
         Self {
             listen: loopback(0),
             account: VendorAccount::new(family.name(), "main"),
-            api_key: SecretString::from("simulator-key"),
+            api_key: SecretString::from(family.api_key()),
             callback_secret: SecretString::from("simulator-secret"),
+            settings: family
+                .settings()
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
         }
     }
 }
@@ -81,17 +91,11 @@ impl Default for Pace {
     }
 }
 
-/// A whole simulator: four vendors and its control port.
+/// A whole simulator: its vendors and its control port.
 #[derive(Clone, Debug)]
 pub struct SimulatorConfig {
-    /// SMS, LMS and MMS.
-    pub carrier: AccountConfig,
-    /// RCS.
-    pub rcshub: AccountConfig,
-    /// Kakao.
-    pub kakao: AccountConfig,
-    /// Naver TalkTalk.
-    pub talk: AccountConfig,
+    /// The vendors, one account each; a family that is absent is not started.
+    pub accounts: BTreeMap<Family, AccountConfig>,
     /// Where the control port listens; nowhere if absent. It asks for no password: keep it local.
     pub control: Option<SocketAddr>,
     /// Where callbacks go, without `/callbacks/…`; can be set later.
@@ -107,12 +111,18 @@ pub struct SimulatorConfig {
 }
 
 impl Default for SimulatorConfig {
+    /// The families of [`Family::PLAIN`], everything on free loopback ports.
     fn default() -> Self {
+        Self::of(&Family::PLAIN)
+    }
+}
+
+impl SimulatorConfig {
+    /// These families alone, everything on free loopback ports.
+    pub fn of(families: &[Family]) -> Self {
+        let local = |family: &Family| (*family, AccountConfig::local(*family));
         Self {
-            carrier: AccountConfig::local(Family::Carrier),
-            rcshub: AccountConfig::local(Family::Rcshub),
-            kakao: AccountConfig::local(Family::Kakao),
-            talk: AccountConfig::local(Family::Talk),
+            accounts: families.iter().map(local).collect(),
             control: Some(loopback(0)),
             callback_base: None,
             record: None,
@@ -121,27 +131,18 @@ impl Default for SimulatorConfig {
             observer: None,
         }
     }
-}
 
-impl SimulatorConfig {
-    /// One family's account.
-    pub const fn account(&self, family: Family) -> &AccountConfig {
-        match family {
-            Family::Carrier => &self.carrier,
-            Family::Rcshub => &self.rcshub,
-            Family::Kakao => &self.kakao,
-            Family::Talk => &self.talk,
-        }
+    /// One family's account, to change it; a family that was absent is started with it.
+    pub fn account_mut(&mut self, family: Family) -> &mut AccountConfig {
+        self.accounts
+            .entry(family)
+            .or_insert_with(|| AccountConfig::local(family))
     }
 
-    /// One family's account, to change it.
-    pub const fn account_mut(&mut self, family: Family) -> &mut AccountConfig {
-        match family {
-            Family::Carrier => &mut self.carrier,
-            Family::Rcshub => &mut self.rcshub,
-            Family::Kakao => &mut self.kakao,
-            Family::Talk => &mut self.talk,
-        }
+    /// One family's account: as it is here, or the local one if it is absent.
+    pub fn account(&self, family: Family) -> AccountConfig {
+        let account = self.accounts.get(&family).cloned();
+        account.unwrap_or_else(|| AccountConfig::local(family))
     }
 }
 

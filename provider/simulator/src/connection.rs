@@ -1,4 +1,4 @@
-//! What is behind a vendor's door: its connections, each served until it ends or the door shuts.
+//! One HTTP connection, served until it ends or the door shuts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,9 +12,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::door::{DoorState, at};
@@ -25,50 +24,6 @@ const IDLE_BEFORE_CLOSING: Duration = Duration::from_millis(250);
 /// Marks a response that must not be written: the connection closes instead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut;
-
-/// What is behind the door.
-pub(crate) struct House {
-    pub(crate) router: Router,
-    pub(crate) state: watch::Receiver<DoorState>,
-    pub(crate) connections: watch::Sender<usize>,
-    pub(crate) stop: CancellationToken,
-}
-
-impl House {
-    /// Serves a connection that came in.
-    pub(crate) fn welcome(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
-        let _ = stream.set_nodelay(true);
-        let connection = Connection {
-            router: self.router.clone(),
-            state: self.state.clone(),
-            activity: Arc::new(Activity::new()),
-        };
-        let counted = Counted::new(self.connections.clone());
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            let _ends_with_it = (permit, counted);
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = connection.serve(stream) => {}
-            }
-        });
-    }
-}
-
-struct Counted(watch::Sender<usize>);
-
-impl Counted {
-    fn new(connections: watch::Sender<usize>) -> Self {
-        connections.send_modify(|open| *open += 1);
-        Self(connections)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.send_modify(|open| *open = open.saturating_sub(1));
-    }
-}
 
 /// Whether a connection is being used, and when it last was.
 struct Activity {
@@ -106,50 +61,43 @@ impl Activity {
     }
 }
 
-struct Connection {
+/// Serves `stream` until it ends. Once the door is shut, it closes after an answer, or when idle.
+pub(crate) async fn serve(
     router: Router,
-    state: watch::Receiver<DoorState>,
-    activity: Arc<Activity>,
-}
-
-impl Connection {
-    async fn serve(self, stream: TcpStream) {
-        let Self {
-            router,
-            mut state,
-            activity,
-        } = self;
-        let service = service_fn({
-            let (state, activity) = (state.clone(), Arc::clone(&activity));
-            move |request| {
-                answer(
-                    router.clone(),
-                    state.clone(),
-                    Arc::clone(&activity),
-                    request,
-                )
-            }
-        });
-        let mut serving = std::pin::pin!(
-            hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service)
-        );
-        loop {
-            let shut = *state.borrow_and_update() == DoorState::Shut;
-            let closable_at = shut.then(|| activity.closable_at());
-            if closable_at.is_some_and(|moment| moment <= Instant::now()) {
-                serving.as_mut().graceful_shutdown();
-                let _ = serving.await;
+    stream: TcpStream,
+    mut state: watch::Receiver<DoorState>,
+) {
+    let activity = Arc::new(Activity::new());
+    let service = service_fn({
+        let (state, activity) = (state.clone(), Arc::clone(&activity));
+        move |request| {
+            answer(
+                router.clone(),
+                state.clone(),
+                Arc::clone(&activity),
+                request,
+            )
+        }
+    });
+    let mut serving = std::pin::pin!(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    loop {
+        let shut = *state.borrow_and_update() == DoorState::Shut;
+        let closable_at = shut.then(|| activity.closable_at());
+        if closable_at.is_some_and(|moment| moment <= Instant::now()) {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+            return;
+        }
+        tokio::select! {
+            _ = &mut serving => return,
+            () = at(closable_at) => {}
+            changed = state.changed() => if changed.is_err() {
                 return;
-            }
-            tokio::select! {
-                _ = &mut serving => return,
-                () = at(closable_at) => {}
-                changed = state.changed() => if changed.is_err() {
-                    return;
-                },
-            }
+            },
         }
     }
 }

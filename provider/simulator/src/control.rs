@@ -9,11 +9,14 @@
 //! | `POST /control/doors/<family>/shut`, `open`, `hang` | moves a vendor's door |
 //! | `POST /control/script/<family>` | a JSON array of [`NextAnswer`]: forces the next answers |
 //! | `POST /control/callbacks` | `{base}`: where callbacks go |
+//!
+//! A family that was not started is answered with 404.
 
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -22,7 +25,8 @@ use crate::door::DoorState;
 use crate::family::Family;
 use crate::record::{Duplicate, Taken};
 use crate::script::NextAnswer;
-use crate::vendors::Vendors;
+use crate::vendor::Vendor;
+use crate::vendors::{NotStarted, Vendors};
 
 #[derive(Deserialize)]
 struct Page {
@@ -92,35 +96,47 @@ async fn duplicates(State(vendors): State<Vendors>) -> Json<Duplicates> {
 }
 
 async fn state(State(vendors): State<Vendors>) -> Json<BTreeMap<Family, VendorState>> {
-    let of_family = |family| {
-        let door = &vendors.get(family).door;
-        let state = VendorState {
-            base_url: format!("http://{}", door.address()),
-            door: door.state(),
-        };
-        (family, state)
+    let state_of = |vendor: &Vendor| VendorState {
+        base_url: vendor.base_url(),
+        door: vendor.door.state(),
     };
-    Json(Family::ALL.into_iter().map(of_family).collect())
+    let started = vendors.started.iter();
+    Json(
+        started
+            .map(|(family, vendor)| (*family, state_of(vendor)))
+            .collect(),
+    )
 }
 
-async fn door(State(vendors): State<Vendors>, Path((family, to)): Path<(Family, Move)>) {
-    let door = &vendors.get(family).door;
+async fn door(
+    State(vendors): State<Vendors>,
+    Path((family, to)): Path<(Family, Move)>,
+) -> Result<(), NotStarted> {
+    let door = &vendors.get(family)?.door;
     match to {
         Move::Shut => door.shut().await,
         Move::Open => door.open().await,
         Move::Hang => door.hang().await,
     }
+    Ok(())
 }
 
 async fn script(
     State(vendors): State<Vendors>,
     Path(family): Path<Family>,
     Json(answers): Json<Vec<NextAnswer>>,
-) {
-    vendors.get(family).script(answers);
+) -> Result<(), NotStarted> {
+    vendors.get(family)?.script(answers);
+    Ok(())
 }
 
 async fn callbacks(State(vendors): State<Vendors>, Json(to): Json<Callbacks>) -> StatusCode {
     vendors.set_callback_base(&to.base);
     StatusCode::NO_CONTENT
+}
+
+impl IntoResponse for NotStarted {
+    fn into_response(self) -> Response {
+        (StatusCode::NOT_FOUND, self.to_string()).into_response()
+    }
 }

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -18,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::House;
+use crate::service::{House, Service};
 
 const MAX_CONNECTIONS: usize = 4096;
 const BACKLOG: u32 = 1024;
@@ -132,8 +131,8 @@ impl Threshold {
         self.door.clone()
     }
 
-    /// Serves `router` until `stop`.
-    pub(crate) async fn serve(self, router: Router, stop: CancellationToken) {
+    /// Serves `service` until `stop`.
+    pub(crate) async fn serve(self, service: Service, stop: CancellationToken) {
         let Self {
             listener,
             state,
@@ -142,7 +141,7 @@ impl Threshold {
             door,
         } = self;
         let house = House {
-            router,
+            service,
             state: door.state.clone(),
             connections: connections.clone(),
             stop: stop.clone(),

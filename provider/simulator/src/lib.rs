@@ -1,6 +1,6 @@
 //! The vendors' side of the same protocols, with faults on demand.
 //!
-//! Four vendors, each behind its own TCP port, spoken to over real HTTP/1.1. What happens to a
+//! Vendors, each behind its own TCP port, spoken to in its own protocol. What happens to a
 //! message is chosen by its recipient's last two digits ([`Outcome::TABLE`]); doors can be shut
 //! and answers forced, in process or over the control port. The simulator keeps its own record of
 //! what it took: the witness for every claim that a message is sent once.
@@ -17,9 +17,11 @@ mod outcome;
 mod record;
 mod reports;
 mod script;
+mod service;
 mod vendor;
 mod vendors;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,9 +39,11 @@ pub use observer::Observer;
 pub use outcome::{Outcome, Row, markdown_table};
 pub use record::{Duplicate, Taken};
 pub use script::NextAnswer;
+pub use vendors::NotStarted;
 
 use door::Threshold;
 use record::Record;
+use service::Service;
 use vendor::Vendor;
 use vendors::Vendors;
 
@@ -97,25 +101,23 @@ impl Simulator {
         let record = Arc::new(record);
         let (callback_base, base_seen) = watch::channel(config.callback_base.clone());
         let mut thresholds = Vec::new();
-        let mut build = |family: Family| {
-            let address = config.account(family).listen;
-            let threshold = bind(family.name(), address)?;
+        let mut started = BTreeMap::new();
+        for (family, account) in &config.accounts {
+            let threshold = bind(family.name(), account.listen)?;
             let vendor = Arc::new(Vendor::new(
-                family,
+                *family,
+                account,
                 &config,
                 threshold.door(),
                 Arc::clone(&record),
                 &reported,
                 base_seen.clone(),
             ));
-            thresholds.push((threshold, Arc::clone(&vendor).router()));
-            Ok(vendor)
-        };
+            thresholds.push((threshold, family.service(Arc::clone(&vendor))));
+            started.insert(*family, vendor);
+        }
         let vendors = Vendors {
-            carrier: build(Family::Carrier)?,
-            rcshub: build(Family::Rcshub)?,
-            kakao: build(Family::Kakao)?,
-            talk: build(Family::Talk)?,
+            started,
             record,
             callback_base,
         };
@@ -123,15 +125,17 @@ impl Simulator {
         if let Some(address) = config.control {
             let threshold = bind("the control port", address)?;
             control = Some(threshold.door().address());
-            thresholds.push((threshold, control::router(vendors.clone())));
+            thresholds.push((threshold, Service::Http(control::router(vendors.clone()))));
         }
         let tasks = TaskTracker::new();
-        for (threshold, router) in thresholds {
-            tasks.spawn(threshold.serve(router, stop.clone()));
+        for (threshold, service) in thresholds {
+            tasks.spawn(threshold.serve(service, stop.clone()));
         }
-        for vendor in [&vendors.carrier, &vendors.rcshub] {
-            let vendor = Arc::clone(vendor);
-            tasks.spawn(callbacks::send(vendor, client.clone(), stop.clone()));
+        for vendor in vendors.started.values() {
+            if let Some(callback) = vendor.family.callback() {
+                let (vendor, client) = (Arc::clone(vendor), client.clone());
+                tasks.spawn(callbacks::send(vendor, callback, client, stop.clone()));
+            }
         }
         tasks.close();
         Ok(Self {
@@ -143,9 +147,12 @@ impl Simulator {
         })
     }
 
-    /// Where each vendor listens.
-    pub fn addresses(&self) -> [(Family, SocketAddr); 4] {
-        Family::ALL.map(|family| (family, self.vendors.get(family).door.address()))
+    /// Where each vendor that was started listens.
+    pub fn addresses(&self) -> BTreeMap<Family, SocketAddr> {
+        let started = self.vendors.started.iter();
+        started
+            .map(|(family, vendor)| (*family, vendor.door.address()))
+            .collect()
     }
 
     /// Where the control port listens, if there is one.
@@ -154,8 +161,11 @@ impl Simulator {
     }
 
     /// The address to configure as a vendor's base URL.
-    pub fn base_url(&self, family: Family) -> String {
-        format!("http://{}", self.vendors.get(family).door.address())
+    ///
+    /// # Errors
+    /// [`NotStarted`] if the configuration did not name the family.
+    pub fn base_url(&self, family: Family) -> Result<String, NotStarted> {
+        Ok(self.vendors.get(family)?.base_url())
     }
 
     /// Sets where callbacks go: `{base}/callbacks/{account}`.
@@ -164,13 +174,24 @@ impl Simulator {
     }
 
     /// A vendor's listening socket.
-    pub fn door(&self, family: Family) -> Door {
-        self.vendors.get(family).door.clone()
+    ///
+    /// # Errors
+    /// [`NotStarted`] if the configuration did not name the family.
+    pub fn door(&self, family: Family) -> Result<Door, NotStarted> {
+        Ok(self.vendors.get(family)?.door.clone())
     }
 
     /// Forces a vendor's next answers, first come first served.
-    pub fn script(&self, family: Family, answers: impl IntoIterator<Item = NextAnswer>) {
-        self.vendors.get(family).script(answers);
+    ///
+    /// # Errors
+    /// [`NotStarted`] if the configuration did not name the family.
+    pub fn script(
+        &self,
+        family: Family,
+        answers: impl IntoIterator<Item = NextAnswer>,
+    ) -> Result<(), NotStarted> {
+        self.vendors.get(family)?.script(answers);
+        Ok(())
     }
 
     /// Everything that was taken, oldest first.

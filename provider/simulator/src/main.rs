@@ -64,8 +64,8 @@ async fn main() -> anyhow::Result<()> {
         .init();
     let stop = stop_on_signal("pabal-simulator").context("waiting for signals")?;
     let simulator = Simulator::start(config(&arguments), stop.clone()).await?;
-    for (family, address) in simulator.addresses() {
-        println!("{family} http://{address}");
+    for family in simulator.addresses().into_keys() {
+        println!("{family} {}", simulator.base_url(family)?);
     }
     if let Some(address) = simulator.control_address() {
         println!("control http://{address}");

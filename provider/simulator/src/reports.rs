@@ -80,7 +80,7 @@ impl Reports {
         let after = heap.waiting.peek().map(|Reverse(due)| due.at);
         drop(heap);
         if before != after {
-            self.changed.notify_one();
+            self.changed.notify_waiters();
         }
     }
 

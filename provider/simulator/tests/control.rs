@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pabal_common::domain::id::MessageId;
-use pabal_simulator::{Family, Observer, Pace, Simulator, SimulatorConfig};
+use pabal_simulator::{Family, NextAnswer, NotStarted, Observer, Pace, Simulator, SimulatorConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ async fn send(simulator: &Simulator, to: &str) -> reqwest::Result<reqwest::Respo
     client()
         .post(format!(
             "{}/v2/messages",
-            simulator.base_url(Family::Carrier)
+            simulator.base_url(Family::Carrier).unwrap()
         ))
         .header("x-api-key", "simulator-key")
         .json(&json!({"messages": [{"ref": MESSAGE, "to": to, "type": "SMS", "text": "\"\n"}]}))
@@ -223,9 +223,27 @@ async fn a_stopped_simulator_frees_its_ports() {
 async fn a_port_that_is_taken_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = SimulatorConfig::default();
-    config.kakao.listen = taken.local_addr().unwrap();
+    config.account_mut(Family::Kakao).listen = taken.local_addr().unwrap();
     let error = Simulator::start(config, CancellationToken::new())
         .await
         .err();
     assert!(error.unwrap().to_string().contains("kakao"));
+}
+
+#[tokio::test]
+async fn a_family_that_is_not_asked_for_is_not_started() {
+    let (simulator, control) = start(SimulatorConfig::of(&[Family::Carrier])).await;
+    let started: Vec<_> = simulator.addresses().into_keys().collect();
+    assert_eq!(started, [Family::Carrier]);
+    assert_eq!(send(&simulator, "0101").await.unwrap().status(), 200);
+
+    let absent = NotStarted(Family::Talk);
+    assert_eq!(simulator.base_url(Family::Talk), Err(absent));
+    assert_eq!(simulator.door(Family::Talk).err(), Some(absent));
+    let script = simulator.script(Family::Talk, [NextAnswer::Refuse]);
+    assert_eq!(script, Err(absent));
+    let vendors = get(format!("{control}/vendors")).await;
+    assert_eq!(vendors.as_object().unwrap().len(), 1);
+    let shut = client().post(format!("{control}/doors/talk/shut"));
+    assert_eq!(shut.send().await.unwrap().status(), 404);
 }

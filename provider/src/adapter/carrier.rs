@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::code::{Codes, Meaning};
 use super::exchange::Exchange;
 use super::reading::{Answers, Base, WireId, occurred_at, short_code};
-use super::{BuildError, HttpAccount, signature};
+use super::{Account, BuildError, signature};
 use crate::provider::{
     Answer, Call, CallbackError, Capabilities, Outcome, Outgoing, ProbeError, Provider, ReportPath,
 };
@@ -93,7 +93,8 @@ pub(super) struct Carrier {
 
 impl Carrier {
     /// The adapter.
-    pub(super) fn new(account: HttpAccount) -> Result<Self, BuildError> {
+    pub(super) fn new(account: Account) -> Result<Self, BuildError> {
+        account.no_settings()?;
         Ok(Self {
             exchange: Exchange::new(&account, HeaderName::from_static("x-api-key"), "")?,
             callbacks: signature::key(&account)?,

@@ -5,7 +5,7 @@ use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::{VendorMessageId, Verdict};
 
 use super::reading::short_code;
-use crate::provider::Answer;
+use crate::provider::{Answer, Closed};
 
 /// What a code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) enum Meaning {
     Definitive(Reason),
     /// Too much just now; not taken.
     Throttled,
+    /// Not taken: the account is closed until somebody acts.
+    Closes(Closed),
     /// It says nothing sure.
     Ambiguous,
 }
@@ -46,6 +48,10 @@ impl Codes {
                 reason,
             },
             Some(Meaning::Throttled) => Answer::Throttled,
+            Some(Meaning::Closes(why)) => Answer::Closed {
+                code: short_code(code),
+                why,
+            },
             Some(Meaning::Ambiguous) | None => Answer::Unknown {
                 code: short_code(code),
             },
@@ -59,6 +65,9 @@ impl Codes {
             Some(Meaning::Taken | Meaning::Throttled | Meaning::Ambiguous) => Verdict::Taken,
             Some(Meaning::Delivered) => Verdict::Delivered,
             Some(Meaning::Definitive(reason)) => Verdict::Failed(reason),
+            // Reported, so it was taken before.
+            Some(Meaning::Closes(Closed::Quota)) => Verdict::Failed(Reason::QuotaExceeded),
+            Some(Meaning::Closes(_)) => Verdict::Failed(Reason::ProviderError),
             None => Verdict::Failed(Reason::Unspecified),
         }
     }
@@ -93,11 +102,26 @@ impl Codes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{carrier, kakao, rcshub, talk};
+    use crate::adapter::{carrier, kakao, navertalk, nhn, rbm, rcshub, smpp, smtp, solapi, talk};
+
+    const TABLES: [Codes; 12] = [
+        carrier::CODES,
+        rcshub::CODES,
+        kakao::CODES,
+        talk::CODES,
+        navertalk::CODES,
+        rbm::CODES,
+        rbm::EVENTS,
+        solapi::CODES,
+        nhn::SMS,
+        nhn::KAKAO,
+        smpp::CODES,
+        smtp::CODES,
+    ];
 
     #[test]
     fn no_code_stands_twice_in_a_table() {
-        for codes in [carrier::CODES, rcshub::CODES, kakao::CODES, talk::CODES] {
+        for codes in TABLES {
             for (at, (code, meaning)) in codes.0.iter().enumerate() {
                 assert!(!code.is_empty());
                 assert_eq!(codes.meaning(code), Some(*meaning), "{code}");
@@ -108,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_code_that_is_not_listed_is_an_unknown_outcome_and_an_unspecified_failure() {
-        for codes in [carrier::CODES, rcshub::CODES, kakao::CODES, talk::CODES] {
+        for codes in TABLES {
             let answer = codes.answer("no such code", None);
             assert!(matches!(answer, Answer::Unknown { .. }));
             let verdict = codes.verdict("no such code");

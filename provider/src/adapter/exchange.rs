@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
-use super::code::{Codes, Meaning};
-use super::reading::short_code;
-use super::{BuildError, HttpAccount};
+use super::code::Codes;
+use super::{Account, BuildError};
 use crate::provider::{Answer, Lost, NotConnected, Outcome, ProbeError};
 
 /// The most bytes of an answer that are read.
@@ -36,6 +35,57 @@ pub(super) struct Exchange {
     client: Client,
     base: Url,
     limit: Duration,
+}
+
+/// One call, beside the headers that every request of the account bears.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl<'a> Request<'a> {
+    /// Gets `path`.
+    pub(super) fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            query: &[],
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Posts `body` of the media type `kind` to `path`.
+    pub(super) fn post(path: &'a str, kind: &'static str, body: Vec<u8>) -> Self {
+        Self {
+            method: Method::POST,
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]),
+            body,
+            ..Self::get(path)
+        }
+    }
+
+    /// Posts `call` as JSON to `path`. Structs of texts always serialise; were it otherwise,
+    /// nothing has left.
+    pub(super) fn json(path: &'a str, call: &impl Serialize) -> Result<Self, Outcome> {
+        let body = serde_json::to_vec(call);
+        let body = body.map_err(|_| Outcome::NotConnected(NotConnected::Refused))?;
+        Ok(Self::post(path, "application/json", body))
+    }
+
+    /// With this header too, in the place of one of the same name.
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// With this query.
+    pub(super) fn query(self, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self { query, ..self }
+    }
 }
 
 struct Reply {
@@ -58,16 +108,21 @@ struct ErrorBody {
 impl Exchange {
     /// A client that shows the account's key in `key_header`, after `prefix`.
     pub(super) fn new(
-        account: &HttpAccount,
+        account: &Account,
         key_header: HeaderName,
         prefix: &str,
     ) -> Result<Self, BuildError> {
-        let base = base_url(&account.base_url)?;
         let key = format!("{prefix}{}", account.api_key.expose_secret());
         let mut key = HeaderValue::try_from(key).map_err(|_| BuildError::ApiKey)?;
         key.set_sensitive(true);
+        Self::bearing(account, HeaderMap::from_iter([(key_header, key)]))
+    }
+
+    /// A client whose every request bears `headers`, for vendors that want the key otherwise.
+    pub(super) fn bearing(account: &Account, headers: HeaderMap) -> Result<Self, BuildError> {
+        let base = base_url(&account.base_url)?;
         let client = Client::builder()
-            .default_headers(HeaderMap::from_iter([(key_header, key)]))
+            .default_headers(headers)
             .user_agent("pabal")
             .connect_timeout(account.connect_timeout)
             .pool_idle_timeout(IDLE)
@@ -94,19 +149,37 @@ impl Exchange {
         codes: Codes,
         read: impl FnOnce(&[u8]) -> Option<Vec<Answer>> + Send,
     ) -> Outcome {
-        let Ok(body) = serde_json::to_vec(call) else {
-            // Structs of texts always serialise; were it otherwise, nothing has left.
-            return Outcome::NotConnected(NotConnected::Refused);
+        let request = match Request::json(path, call) {
+            Ok(request) => request,
+            Err(nothing_left) => return nothing_left,
         };
-        let request = self
+        let answers = self.call(request, read, |body| plain_error(body, codes));
+        answers
+            .await
+            .map_or_else(|outcome| outcome, Outcome::Answered)
+    }
+
+    /// Makes one call. `read` turns a success into what is wanted of it; `None` means it cannot be
+    /// understood. `refused` reads the body of an answer whose status blames the request (4xx):
+    /// what it says of the call's every message, `None` if it says nothing sure.
+    ///
+    /// # Errors
+    /// What the call came to instead.
+    pub(super) async fn call<T>(
+        &self,
+        request: Request<'_>,
+        read: impl FnOnce(&[u8]) -> Option<T> + Send,
+        refused: impl FnOnce(&[u8]) -> Option<Answer> + Send,
+    ) -> Result<T, Outcome> {
+        let sent = self
             .client
-            .post(self.url(path, &[]))
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body);
-        match self.send(request).await {
-            Ok(reply) => outcome_of(reply, codes, read),
-            Err(Failed::NotConnected(why)) => Outcome::NotConnected(why),
-            Err(Failed::Lost(how)) => Outcome::Unknown(how),
+            .request(request.method, self.url(request.path, request.query))
+            .headers(request.headers)
+            .body(request.body);
+        match self.send(sent).await {
+            Ok(reply) => outcome_of(reply, read, refused),
+            Err(Failed::NotConnected(why)) => Err(Outcome::NotConnected(why)),
+            Err(Failed::Lost(how)) => Err(Outcome::Unknown(how)),
         }
     }
 
@@ -179,36 +252,62 @@ fn base_url(given: &str) -> Result<Url, BuildError> {
     Ok(url)
 }
 
-fn outcome_of(
+fn outcome_of<T>(
     reply: Reply,
-    codes: Codes,
-    read: impl FnOnce(&[u8]) -> Option<Vec<Answer>>,
-) -> Outcome {
+    read: impl FnOnce(&[u8]) -> Option<T>,
+    refused: impl FnOnce(&[u8]) -> Option<Answer>,
+) -> Result<T, Outcome> {
     match reply.status {
         200..=299 => match reply.body {
-            Ok(body) => read(&body).map_or(Outcome::Unknown(Lost::Garbled), Outcome::Answered),
-            Err(how) => Outcome::Unknown(how),
+            Ok(body) => read(&body).ok_or(Outcome::Unknown(Lost::Garbled)),
+            Err(how) => Err(Outcome::Unknown(how)),
         },
-        429 => Outcome::Throttled {
+        429 => Err(Outcome::Throttled {
             retry_after: reply.retry_after,
-        },
-        status => definitive(&reply, codes).unwrap_or(Outcome::Unknown(Lost::Status(status))),
+        }),
+        status => {
+            let blames_request = (400..500).contains(&status);
+            let body = reply.body.ok().filter(|_| blames_request);
+            let answer = body.and_then(|body| refused(&body));
+            Err(answer
+                .and_then(|answer| of_every_message(answer, reply.retry_after))
+                .unwrap_or(Outcome::Unknown(Lost::Status(status))))
+        }
     }
 }
 
-/// A refusal of the whole call, if the vendor says so with a status that blames the request and a
-/// code that the adapter lists.
-fn definitive(reply: &Reply, codes: Codes) -> Option<Outcome> {
-    let blames_request = (400..500).contains(&reply.status);
-    let body = reply.body.as_ref().ok().filter(|_| blames_request)?;
-    let ErrorBody { code } = serde_json::from_slice(body).ok()?;
-    match codes.meaning(&code)? {
-        Meaning::Definitive(reason) => Some(Outcome::Refused {
-            code: short_code(&code),
-            reason,
-        }),
-        Meaning::Taken | Meaning::Delivered | Meaning::Throttled | Meaning::Ambiguous => None,
+/// The outcome of a call all of whose messages got this answer; `None` if it says nothing sure.
+fn of_every_message(answer: Answer, retry_after: Option<Duration>) -> Option<Outcome> {
+    match answer {
+        Answer::Refused { code, reason } => Some(Outcome::Refused { code, reason }),
+        Answer::Closed { code, why } => Some(Outcome::Closed { code, why }),
+        Answer::Throttled => Some(Outcome::Throttled { retry_after }),
+        // A refusal that says it was taken before, or may be later: vendors say so of a single message
+        // alone.
+        Answer::Taken { .. } | Answer::Delivered { .. } | Answer::Deferred { .. } => {
+            Some(Outcome::Answered(vec![answer]))
+        }
+        Answer::Unknown { .. } => None,
     }
+}
+
+/// A refusal of the whole call as the reference protocols write it, if its code is listed as one.
+fn plain_error(body: &[u8], codes: Codes) -> Option<Answer> {
+    let ErrorBody { code } = serde_json::from_slice(body).ok()?;
+    let answer = codes.answer(&code, None);
+    matches!(answer, Answer::Refused { .. } | Answer::Closed { .. }).then_some(answer)
+}
+
+/// What a probe says of a call that came to this.
+pub(super) fn probed(outcome: &Outcome) -> ProbeError {
+    ProbeError(match outcome {
+        Outcome::NotConnected(why) => why.to_string(),
+        Outcome::Unknown(how) => how.to_string(),
+        Outcome::Throttled { .. } => "too many calls".to_owned(),
+        Outcome::Closed { code, why } => format!("{why}, code {code}"),
+        Outcome::Refused { code, .. } => format!("refused, code {code}"),
+        Outcome::Answered(_) => "unexpected answer".to_owned(),
+    })
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -274,6 +373,7 @@ fn failed_below_tls(error: &reqwest::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::code::Meaning;
     use super::*;
 
     const CODES: Codes = Codes(&[
@@ -290,7 +390,8 @@ mod tests {
             retry_after: None,
             body: Ok(Bytes::from_static(body.as_bytes())),
         };
-        outcome_of(reply, CODES, |_| None)
+        let read = |_: &[u8]| None::<()>;
+        outcome_of(reply, read, |body| plain_error(body, CODES)).unwrap_err()
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::code::{Codes, Meaning};
 use super::exchange::Exchange;
 use super::reading::{Answers, Base, WireId, occurred_at, short_code};
-use super::{BuildError, HttpAccount};
+use super::{Account, BuildError};
 use crate::provider::{
     Answer, AskError, Asked, Call, Capabilities, Found, Outcome, Outgoing, PollError, Polled,
     ProbeError, Provider, ReportPath,
@@ -157,7 +157,8 @@ pub(super) struct Kakao {
 
 impl Kakao {
     /// The adapter.
-    pub(super) fn new(account: HttpAccount) -> Result<Self, BuildError> {
+    pub(super) fn new(account: Account) -> Result<Self, BuildError> {
+        account.no_settings()?;
         Ok(Self {
             exchange: Exchange::new(&account, HeaderName::from_static("x-kakao-key"), "")?,
             account: account.account,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::code::{Codes, Meaning};
 use super::exchange::Exchange;
 use super::reading::{Answers, Base, WireId, occurred_at, short_code};
-use super::{BuildError, HttpAccount, signature};
+use super::{Account, BuildError, signature};
 use crate::provider::{
     Answer, Call, CallbackError, Capabilities, Outcome, Outgoing, ProbeError, Provider, ReportPath,
 };
@@ -118,7 +118,8 @@ pub(super) struct RcsHub {
 
 impl RcsHub {
     /// The adapter.
-    pub(super) fn new(account: HttpAccount) -> Result<Self, BuildError> {
+    pub(super) fn new(account: Account) -> Result<Self, BuildError> {
+        account.no_settings()?;
         Ok(Self {
             exchange: Exchange::new(&account, AUTHORIZATION, "Bearer ")?,
             callbacks: signature::key(&account)?,

@@ -7,15 +7,15 @@ use pabal_common::clock::Timestamp;
 use pabal_common::crypto::CallbackKey;
 use secrecy::ExposeSecret as _;
 
-use super::{BuildError, HttpAccount};
+use super::{Account, BuildError};
 use crate::provider::CallbackError;
 
 /// How far the timestamp may be from now; older is a replay.
 const WINDOW: Duration = Duration::from_secs(300);
 
 /// The key of an account that calls back.
-pub(super) fn key(account: &HttpAccount) -> Result<CallbackKey, BuildError> {
-    Ok(account.callback_secret.expose_secret().parse()?)
+pub(super) fn key(account: &Account) -> Result<CallbackKey, BuildError> {
+    Ok(account.callback_secret()?.expose_secret().parse()?)
 }
 
 /// Checks a callback; the body is not to be read before.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::code::{Codes, Meaning};
 use super::exchange::Exchange;
-use super::{BuildError, HttpAccount};
+use super::{Account, BuildError};
 use crate::provider::{
     Answer, Call, Capabilities, NotConnected, Outcome, ProbeError, Provider, ReportPath,
 };
@@ -69,7 +69,8 @@ pub(super) struct Talk {
 
 impl Talk {
     /// The adapter.
-    pub(super) fn new(account: HttpAccount) -> Result<Self, BuildError> {
+    pub(super) fn new(account: Account) -> Result<Self, BuildError> {
+        account.no_settings()?;
         Ok(Self {
             exchange: Exchange::new(&account, AUTHORIZATION, "")?,
             account: account.account,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use pabal_common::clock::{Clock, Timestamp};
 use pabal_common::domain::kind::{Lane, MessageType};
@@ -11,46 +11,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::fit::{Fit, Traits};
 use super::health::{Condition, Health, Observation, SharedState};
+use super::line::Group;
 use super::permit::{NoRoute, Permit, Waiting};
+use super::shelf::{Route, Shelf};
 use super::spec::RouteSpec;
-use super::state::State;
+use super::state::{Change, State};
 use crate::Provider;
-
-/// A route: an account at a vendor, and the rules for using it.
-pub struct Route {
-    at: usize,
-    spec: RouteSpec,
-    provider: Arc<dyn Provider>,
-}
-
-impl Route {
-    /// Its name, unique in the book.
-    pub fn name(&self) -> &str {
-        self.spec.name()
-    }
-
-    /// Its settings.
-    pub fn spec(&self) -> &RouteSpec {
-        &self.spec
-    }
-
-    /// Who carries its calls.
-    pub fn provider(&self) -> &Arc<dyn Provider> {
-        &self.provider
-    }
-
-    /// Its place in the book.
-    pub(super) fn at(&self) -> usize {
-        self.at
-    }
-}
-
-impl fmt::Debug for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Route").field("spec", &self.spec).finish()
-    }
-}
+use crate::provider::Closed;
 
 /// Why a book cannot be made, or a route not be found in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +43,10 @@ pub struct RouteState {
     pub allowed_rate: u32,
     /// When its health began, by the wall clock.
     pub since: Timestamp,
+    /// Why its vendor closed the account, where it has.
+    pub closed: Option<Closed>,
+    /// Whether an operator has paused it.
+    pub paused: bool,
     /// What to tell other senders, with times by the wall clock; `None` if nothing has happened to
     /// the route in this process yet.
     pub shared: Option<SharedState>,
@@ -94,36 +67,43 @@ impl RouteBook {
         routes: Vec<(RouteSpec, Arc<dyn Provider>)>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BookError> {
+        let epoch = clock.now();
+        let book = Arc::new(Book {
+            shelf: RwLock::default(),
+            clock,
+            epoch,
+            started: Instant::now(),
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+            time: tokio::sync::Mutex::new(()),
+            wake_moved: Notify::new(),
+            event_moved: Notify::new(),
+        });
+        let book = Self { book };
+        book.set_routes(routes, &BTreeSet::new())?;
+        Ok(book)
+    }
+
+    /// From now on these are the routes, in their order, and an operator has paused those that are
+    /// named in `paused`. One that keeps its name and account keeps its health, and the slots of the
+    /// calls that are on their way; one that is not named carries nothing more. Whoever waits for
+    /// some of a type's routes is told [`NoRoute`], and asks again.
+    ///
+    /// # Errors
+    /// [`BookError::Duplicate`] if a name is there twice; nothing is changed.
+    pub fn set_routes(
+        &self,
+        routes: Vec<(RouteSpec, Arc<dyn Provider>)>,
+        paused: &BTreeSet<String>,
+    ) -> Result<(), BookError> {
         let mut names = BTreeSet::new();
         for (spec, _) in &routes {
             if !names.insert(spec.name()) {
                 return Err(BookError::Duplicate(spec.name().to_owned()));
             }
         }
-        let epoch = clock.now();
-        let state = State::new(
-            routes
-                .iter()
-                .map(|(spec, provider)| (spec, provider.capabilities().batch)),
-            epoch,
-        );
-        let routes = routes
-            .into_iter()
-            .enumerate()
-            .map(|(at, (spec, provider))| Arc::new(Route { at, spec, provider }))
-            .collect();
-        let book = Arc::new(Book {
-            routes,
-            clock,
-            epoch,
-            started: Instant::now(),
-            state: Mutex::new(state),
-            changed: watch::Sender::new(0),
-            time: tokio::sync::Mutex::new(()),
-            wake_moved: Notify::new(),
-            event_moved: Notify::new(),
-        });
-        Ok(Self { book })
+        self.book.set_routes(routes, paused);
+        Ok(())
     }
 
     /// Waits for the right to send up to `wanted` (at least 1) messages of a type in one call: a
@@ -134,29 +114,53 @@ impl RouteBook {
     /// nothing.
     ///
     /// # Errors
-    /// [`NoRoute`] as soon as no route of the type is usable, at once or while waiting.
+    /// [`NoRoute`] as soon as none of the routes that `fit` is usable, at once or while waiting.
     pub async fn permit(
         &self,
         kind: MessageType,
+        fit: Fit,
         lane: Lane,
         wanted: usize,
     ) -> Result<Permit, NoRoute> {
-        Waiting::join(Arc::clone(&self.book), kind, lane, wanted.max(1))
+        let group = Group { kind, fit };
+        Waiting::join(Arc::clone(&self.book), group, lane, wanted.max(1))
             .turn()
             .await
+    }
+
+    /// Whether the type has a route that does not carry every message of it: then each is to be
+    /// looked at before a permit is asked for.
+    pub fn is_selective(&self, kind: MessageType) -> bool {
+        self.book.read(|state, _| state.is_selective(kind))
+    }
+
+    /// The routes that carry a message.
+    pub fn fit(&self, message: &Traits<'_>) -> Fit {
+        self.book.read(|state, _| state.fit(message))
+    }
+
+    /// Every route of its type, for a message that cannot be looked at.
+    pub fn fit_all(&self) -> Fit {
+        self.book.read(|state, _| state.fit_all())
+    }
+
+    /// The longest text that any route of a type carries, in the type's unit; `None` if no route
+    /// carries the type.
+    pub fn text_limit(&self, kind: MessageType) -> Option<usize> {
+        self.book.read(|state, _| state.text_limit(kind))
     }
 
     /// Takes note of what a call on a route showed. Returns the health the route had before: a
     /// failure that finds the route closed costs a message no attempt.
     pub fn observe(&self, route: &Route, seen: Observation) -> Health {
         self.book
-            .change(|state, now| state.observe(route.at, seen, now))
+            .change(|state, now| state.observe(route.at(), seen, now))
     }
 
     /// Whether some route can carry the type now.
     pub fn usable(&self, kind: MessageType) -> bool {
         self.book
-            .read(|state, now| !state.usable(kind, now).is_empty())
+            .read(|state, now| !state.usable(kind, &state.fit_all(), now).is_empty())
     }
 
     /// Whether some route can carry one of the types now.
@@ -174,14 +178,14 @@ impl RouteBook {
     pub fn health(&self, route: &Route) -> Health {
         self.book.read(|state, now| {
             state
-                .health(route.at)
+                .health(route.at())
                 .map_or(Health::Fail, |machine| machine.health(now))
         })
     }
 
     /// Every route, in the order of the configuration.
-    pub fn routes(&self) -> &[Arc<Route>] {
-        &self.book.routes
+    pub fn routes(&self) -> Arc<[Arc<Route>]> {
+        self.book.shelf().in_use()
     }
 
     /// Wakes on every change of a route's health or usability; the number counts them. Changes
@@ -200,20 +204,21 @@ impl RouteBook {
     /// How every route is now.
     pub fn states(&self) -> Vec<RouteState> {
         let wall = self.book.clock.now();
+        let routes = self.routes();
         self.book.read(|state, now| {
-            let routes = self.book.routes.iter();
-            routes
-                .filter_map(|route| {
-                    let machine = state.health(route.at)?;
-                    Some(RouteState {
-                        route: route.name().to_owned(),
-                        health: machine.health(now),
-                        allowed_rate: state.allowed_rate(route.at, now),
-                        since: moved(machine.since(now), now, wall),
-                        shared: machine.shared().map(|told| translated(told, now, wall)),
-                    })
+            let states = routes.iter().filter_map(|route| {
+                let machine = state.health(route.at())?;
+                Some(RouteState {
+                    route: route.name().to_owned(),
+                    health: machine.health(now),
+                    allowed_rate: state.allowed_rate(route.at(), now),
+                    since: moved(machine.since(now), now, wall),
+                    closed: machine.closed_by_vendor(),
+                    paused: state.is_paused(route.at()),
+                    shared: machine.shared().map(|told| translated(told, now, wall)),
                 })
-                .collect()
+            });
+            states.collect()
         })
     }
 
@@ -268,14 +273,14 @@ impl RouteBook {
 impl fmt::Debug for RouteBook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteBook")
-            .field("routes", &self.book.routes)
+            .field("routes", &self.routes())
             .finish()
     }
 }
 
 /// What the handles, the permits and the probes share.
 pub(super) struct Book {
-    routes: Vec<Arc<Route>>,
+    shelf: RwLock<Arc<Shelf>>,
     clock: Arc<dyn Clock>,
     /// The wall clock when the book was made. Inside, time goes on from here by a clock that
     /// nobody can set: a wall clock put back an hour must not pause a route for an hour.
@@ -292,7 +297,22 @@ pub(super) struct Book {
 impl Book {
     /// A route by its place.
     pub(super) fn route(&self, at: usize) -> Arc<Route> {
-        Arc::clone(&self.routes[at])
+        self.shelf().at(at)
+    }
+
+    fn set_routes(&self, routes: Vec<(RouteSpec, Arc<dyn Provider>)>, paused: &BTreeSet<String>) {
+        let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
+        let (next, seats) = shelf.arranged(routes, paused);
+        *shelf = Arc::new(next);
+        drop(shelf);
+        // Afterwards: whatever place the state gives out is on the shelf.
+        self.change(|state, now| state.set_routes(seats, now));
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn shelf(&self) -> Arc<Shelf> {
+        let shelf = self.shelf.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&shelf)
     }
 
     /// The only way to change the state: serves those who wait afterwards, and tells of what
@@ -315,12 +335,7 @@ impl Book {
             self.event_moved.notify_one();
         }
         for change in &changes {
-            tracing::info!(
-                route = self.routes[change.route].name(),
-                health = change.health.name(),
-                usable = change.usable,
-                "route changed"
-            );
+            self.tell(change);
         }
         if !changes.is_empty() {
             self.changed.send_modify(|count| *count += 1);
@@ -364,8 +379,27 @@ impl Book {
         look(&state, self.now())
     }
 
+    fn tell(&self, change: &Change) {
+        let route = self.route(change.route);
+        match change.closed {
+            Some(why) => tracing::error!(
+                route = route.name(),
+                %why,
+                "the vendor has closed the account: nothing is sent on this route until it opens again"
+            ),
+            None => tracing::info!(
+                route = route.name(),
+                health = change.health.name(),
+                usable = change.usable,
+                "route changed"
+            ),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<usize> {
-        self.routes.iter().position(|route| route.name() == name)
+        let routes = self.shelf().in_use();
+        let found = routes.iter().find(|route| route.name() == name);
+        found.map(|route| route.at())
     }
 
     /// The book's own time.

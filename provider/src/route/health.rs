@@ -10,6 +10,8 @@ use std::time::Duration;
 use pabal_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::provider::Closed;
+
 /// Failed connects, with no answer between them, that close a route. One is not enough: a single
 /// refused connection is an everyday thing behind a load balancer.
 const CLOSING_CONNECTS: u32 = 3;
@@ -18,6 +20,10 @@ const CLOSING_LOSSES: u32 = 10;
 /// The wait before the first probe; it doubles with every further one.
 const FIRST_PROBE: Duration = Duration::from_millis(500);
 const LONGEST_PROBE_WAIT: Duration = Duration::from_secs(30);
+/// The same where the vendor itself closed the account: a probe that is answered does not tell that
+/// messages are taken again, and every message that finds out that they are not is one more refusal.
+const FIRST_GENTLE_PROBE: Duration = Duration::from_secs(30);
+const LONGEST_GENTLE_WAIT: Duration = Duration::from_secs(300);
 /// The longest pause a vendor can ask for; a mistaken hint must not close a route for hours.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// From half the rate, +5 % of the configured rate a second: the whole rate takes 20 s.
@@ -72,6 +78,8 @@ pub enum Observation {
     NotConnected,
     /// The answer was lost.
     Lost,
+    /// The vendor takes nothing from the account until somebody acts.
+    Closed(Closed),
 }
 
 /// A state that one sender tells the others; the newest wins.
@@ -96,8 +104,8 @@ pub enum Condition {
         /// When sending goes on.
         from: Timestamp,
     },
-    /// Closed.
-    Closed,
+    /// Closed: because the vendor said so, or because it cannot be reached.
+    Closed(Option<Closed>),
 }
 
 /// The health of one route.
@@ -125,6 +133,7 @@ enum State {
         halved: Timestamp,
     },
     Closed {
+        why: Option<Closed>,
         probe_due: Timestamp,
         probing: bool,
     },
@@ -141,6 +150,19 @@ impl RouteHealth {
             unconnected: 0,
             lost: 0,
             setbacks: 0,
+        }
+    }
+
+    /// Sets the rate that is configured: messages a second.
+    pub fn set_configured(&mut self, rate: u32) {
+        self.configured = rate.max(1);
+    }
+
+    /// Why the vendor closed the account, as long as it has.
+    pub fn closed_by_vendor(&self) -> Option<Closed> {
+        match self.state {
+            State::Closed { why, .. } => why,
+            State::Open | State::Limited { .. } => None,
         }
     }
 
@@ -192,6 +214,9 @@ impl RouteHealth {
     /// learns nothing from calls that were still on their way: only a probe opens it.
     pub fn observe(&mut self, seen: Observation, now: Timestamp) -> bool {
         if matches!(self.state, State::Closed { .. }) {
+            if let Observation::Closed(why) = seen {
+                self.hear_why(Some(why));
+            }
             return false;
         }
         match seen {
@@ -211,6 +236,11 @@ impl RouteHealth {
                 self.lost += 1;
                 self.close_if(self.lost >= CLOSING_LOSSES, now)
             }
+            Observation::Closed(why) => {
+                self.state = self.closed(Some(why), now);
+                self.changed = Some(now);
+                true
+            }
         }
     }
 
@@ -220,6 +250,7 @@ impl RouteHealth {
             State::Closed {
                 probe_due,
                 probing: false,
+                ..
             } => Some(probe_due),
             _ => None,
         }
@@ -229,7 +260,9 @@ impl RouteHealth {
     /// [`probe_ended`](Self::probe_ended) or [`probe_abandoned`](Self::probe_abandoned).
     pub fn take_probe(&mut self, now: Timestamp) -> bool {
         match &mut self.state {
-            State::Closed { probe_due, probing } if !*probing && *probe_due <= now => {
+            State::Closed {
+                probe_due, probing, ..
+            } if !*probing && *probe_due <= now => {
                 *probing = true;
                 true
             }
@@ -240,15 +273,15 @@ impl RouteHealth {
     /// A probe ended: a good one opens the route at once, after a bad one the next waits twice as
     /// long.
     pub fn probe_ended(&mut self, good: bool, now: Timestamp) {
-        if !matches!(self.state, State::Closed { .. }) {
+        let State::Closed { why, .. } = self.state else {
             return;
-        }
+        };
         self.setbacks = self.setbacks.saturating_add(1);
         if good {
             self.open();
             self.changed = Some(now);
         } else {
-            self.state = self.closed(now);
+            self.state = self.closed(why, now);
         }
     }
 
@@ -266,7 +299,7 @@ impl RouteHealth {
             condition: match self.state {
                 State::Open => Condition::Open,
                 State::Limited { rate, from, .. } => Condition::Limited { rate, from },
-                State::Closed { .. } => Condition::Closed,
+                State::Closed { why, .. } => Condition::Closed(why),
             },
         })
     }
@@ -283,7 +316,8 @@ impl RouteHealth {
             return;
         }
         match (self.state, heard.condition) {
-            (State::Open, Condition::Open) | (State::Closed { .. }, Condition::Closed) => {}
+            (State::Open, Condition::Open) => {}
+            (State::Closed { .. }, Condition::Closed(told)) => self.hear_why(told),
             (_, Condition::Open) => self.open(),
             (_, Condition::Limited { rate, from }) => {
                 self.open();
@@ -293,7 +327,7 @@ impl RouteHealth {
                     halved: since,
                 };
             }
-            (_, Condition::Closed) => self.state = self.closed(now),
+            (_, Condition::Closed(why)) => self.state = self.closed(why, now),
         }
         self.changed = Some(since);
     }
@@ -321,18 +355,30 @@ impl RouteHealth {
         true
     }
 
+    /// Somebody else may know why the vendor closed the account.
+    fn hear_why(&mut self, told: Option<Closed>) {
+        if let State::Closed { why, .. } = &mut self.state {
+            *why = told.or(*why);
+        }
+    }
+
     fn close_if(&mut self, enough: bool, now: Timestamp) -> bool {
         if enough {
-            self.state = self.closed(now);
+            self.state = self.closed(None, now);
             self.changed = Some(now);
         }
         enough
     }
 
-    fn closed(&self, now: Timestamp) -> State {
-        let wait = FIRST_PROBE.saturating_mul(1 << self.setbacks.min(16));
+    fn closed(&self, why: Option<Closed>, now: Timestamp) -> State {
+        let (first, longest) = match why {
+            Some(_) => (FIRST_GENTLE_PROBE, LONGEST_GENTLE_WAIT),
+            None => (FIRST_PROBE, LONGEST_PROBE_WAIT),
+        };
+        let wait = first.saturating_mul(1 << self.setbacks.min(16));
         State::Closed {
-            probe_due: now.plus(wait.min(LONGEST_PROBE_WAIT)),
+            why,
+            probe_due: now.plus(wait.min(longest)),
             probing: false,
         }
     }

@@ -7,10 +7,12 @@
 mod book;
 mod budget;
 mod choice;
+mod fit;
 mod health;
 mod line;
 mod permit;
 mod probe;
+mod shelf;
 mod spec;
 mod state;
 mod turn;
@@ -18,8 +20,10 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
-pub use book::{BookError, Route, RouteBook, RouteState};
+pub use book::{BookError, RouteBook, RouteState};
 pub use budget::Budget;
+pub use fit::{Carries, Fit, Misfit, Traits};
 pub use health::{Condition, Health, Observation, RouteHealth, SharedState};
 pub use permit::{NoRoute, Permit};
+pub use shelf::Route;
 pub use spec::{RouteSettings, RouteSpec, SpecError};

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use pabal_common::domain::kind::{Lane, MessageType};
 use tokio::sync::oneshot;
 
-use super::book::{Book, Route};
-use super::line::{Reply, Ticket};
+use super::book::Book;
+use super::line::{Group, Reply, Ticket};
+use super::shelf::Route;
 
-/// No route of the type is usable: each is closed, paused, or there is none.
+/// No route that carries the message is usable: each is closed, paused, or there is none. Also where
+/// the routes were changed after it was asked which of them carry it: it has to be asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no usable route for {0}")]
 pub struct NoRoute(pub MessageType);
@@ -74,8 +76,8 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Joins the line, whose head may be served at once.
-    pub(super) fn join(book: Arc<Book>, kind: MessageType, lane: Lane, wanted: usize) -> Self {
-        let (ticket, told) = book.change(|state, _| state.lines.join(kind, lane, wanted));
+    pub(super) fn join(book: Arc<Book>, group: Group, lane: Lane, wanted: usize) -> Self {
+        let (ticket, told) = book.change(|state, _| state.lines.join(group, lane, wanted));
         Self {
             book,
             ticket,
@@ -94,7 +96,7 @@ impl Waiting {
         };
         self.settled = true;
         // The line tells everybody it removes, so nobody is left without a reply.
-        let grant = told.unwrap_or(Err(NoRoute(self.ticket.kind)))?;
+        let grant = told.unwrap_or(Err(NoRoute(self.ticket.group.kind)))?;
         let book = Arc::clone(&self.book);
         let route = book.route(grant.route);
         Ok(Permit::new(book, route, grant.size))
@@ -106,7 +108,7 @@ impl Drop for Waiting {
         if self.settled {
             return;
         }
-        let (ticket, told) = (self.ticket, &mut self.told);
+        let (ticket, told) = (&self.ticket, &mut self.told);
         self.book.change(|state, _| {
             if state.lines.leave(ticket) {
                 return;

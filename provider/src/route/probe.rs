@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, Route};
+use super::book::Book;
+use super::shelf::Route;
 
 /// A probe that has not answered by then is a bad one.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);

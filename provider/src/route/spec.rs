@@ -3,16 +3,23 @@
 use std::ops::RangeInclusive;
 
 use pabal_common::domain::kind::MessageType;
+use pabal_common::domain::text::limit;
 use serde::Deserialize;
+
+use super::fit::{Carries, Misfit, Traits};
 
 /// The longest name of a route, in characters.
 const NAME_MAX: usize = 64;
 const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
 const TPS: RangeInclusive<u32> = 1..=100_000;
 const CONCURRENCY: RangeInclusive<u32> = 1..=10_000;
+/// The most partners or prefixes of a route.
+const MOST_NAMED: usize = 1_000;
+/// The longest prefix: a whole number.
+const PREFIX_MAX: usize = 11;
 
 /// A route as it is written in the configuration, not yet checked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSettings {
     /// Its name, unique among the routes: 1..=64 of `a-z A-Z 0-9 . _ -`.
@@ -27,10 +34,13 @@ pub struct RouteSettings {
     pub tps: u32,
     /// Calls in flight at a time in this process, 1..=10000.
     pub concurrency: u32,
+    /// Which messages of its types it carries.
+    #[serde(default)]
+    pub carries: Carries,
 }
 
 /// A route's settings, checked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RouteSettings")]
 pub struct RouteSpec(RouteSettings);
 
@@ -83,6 +93,9 @@ impl RouteSpec {
                 return Err(refuse(field, value.to_string(), format!("{allowed:?}")));
             }
         }
+        if let Some((field, value, allowed)) = wrong_choice(&settings) {
+            return Err(refuse(field, value, allowed));
+        }
         Ok(Self(settings))
     }
 
@@ -115,6 +128,22 @@ impl RouteSpec {
     pub fn concurrency(&self) -> u32 {
         self.0.concurrency
     }
+
+    /// Which messages of its types it carries.
+    pub fn carries(&self) -> &Carries {
+        &self.0.carries
+    }
+
+    /// Whether it carries a message.
+    ///
+    /// # Errors
+    /// [`Misfit`] says why it does not.
+    pub fn check(&self, message: &Traits<'_>) -> Result<(), Misfit> {
+        if !self.0.kinds.contains(&message.kind) {
+            return Err(Misfit::Kind(message.kind));
+        }
+        self.0.carries.check(message)
+    }
 }
 
 impl TryFrom<RouteSettings> for RouteSpec {
@@ -123,6 +152,45 @@ impl TryFrom<RouteSettings> for RouteSpec {
     fn try_from(settings: RouteSettings) -> Result<Self, SpecError> {
         Self::new(settings)
     }
+}
+
+/// What of a route's [`Carries`] cannot be: the setting, what it is, and what it may be.
+fn wrong_choice(settings: &RouteSettings) -> Option<(&'static str, String, String)> {
+    let Carries {
+        partners,
+        prefixes,
+        limits,
+    } = &settings.carries;
+    for (field, named) in [("partners", partners.len()), ("prefixes", prefixes.len())] {
+        if named > MOST_NAMED {
+            let value = format!("a list of {named}");
+            return Some((field, value, format!("at most {MOST_NAMED}")));
+        }
+    }
+    if let Some(wrong) = prefixes.iter().find(|prefix| !is_prefix(prefix)) {
+        let allowed = "digits in national notation, such as \"010\"";
+        return Some(("prefixes", format!("{wrong:?}"), allowed.to_owned()));
+    }
+    let talk = MessageType::NaverTalk;
+    if !prefixes.is_empty() && settings.kinds.contains(&talk) {
+        let allowed = format!("none where {talk} is carried: its recipients have no number");
+        return Some(("prefixes", format!("{prefixes:?}"), allowed));
+    }
+    limits.iter().find_map(|(kind, most)| {
+        let own = limit(*kind);
+        let allowed = match settings.kinds.contains(kind) {
+            true if (1..=own.max).contains(most) => return None,
+            true => format!("1..={} {}", own.max, own.unit),
+            false => format!("types it carries, and {kind} is none"),
+        };
+        Some(("limits", format!("{kind} = {most}"), allowed))
+    })
+}
+
+fn is_prefix(text: &str) -> bool {
+    (1..=PREFIX_MAX).contains(&text.len())
+        && text.starts_with('0')
+        && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_name(name: &str) -> bool {
@@ -151,7 +219,37 @@ mod tests {
             priority: 0,
             tps: 100,
             concurrency: 10,
+            carries: Carries::default(),
         }
+    }
+
+    #[test]
+    fn what_a_route_cannot_carry_anyway_is_refused_by_name() {
+        let with = |kinds: &[MessageType], change: fn(&mut Carries)| {
+            let mut settings = RouteSettings {
+                kinds: kinds.to_vec(),
+                ..settings()
+            };
+            change(&mut settings.carries);
+            RouteSpec::new(settings).map_err(|error| error.to_string())
+        };
+        let sms = &[MessageType::Sms];
+        assert!(with(sms, |it| it.prefixes = ["010".into()].into()).is_ok());
+        assert!(with(sms, |it| it.limits = [(MessageType::Sms, 80)].into()).is_ok());
+        let foreign = with(sms, |it| it.prefixes = ["8210".into()].into()).unwrap_err();
+        assert!(foreign.contains("prefixes is \"8210\""), "{foreign}");
+        let talk = &[MessageType::NaverTalk];
+        assert!(with(talk, |it| it.prefixes = ["010".into()].into()).is_err());
+        for (kind, most) in [(MessageType::Sms, 91), (MessageType::Sms, 0)] {
+            let mut settings = settings();
+            settings.carries.limits.insert(kind, most);
+            let error = RouteSpec::new(settings).unwrap_err();
+            assert_eq!(
+                (error.field, error.allowed.as_str()),
+                ("limits", "1..=90 BYTE")
+            );
+        }
+        assert!(with(sms, |it| it.limits = [(MessageType::Lms, 80)].into()).is_err());
     }
 
     #[test]

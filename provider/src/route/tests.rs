@@ -2,6 +2,7 @@
 
 mod book;
 mod budget;
+mod changes;
 mod health;
 mod lanes;
 mod load;

@@ -77,7 +77,8 @@ async fn answers_that_miss_an_entry_leave_only_that_message_unknown() {
         body,
         taken: true,
     };
-    world.simulator.script(Line::Carrier.family(), [short]);
+    let family = Line::Carrier.family();
+    world.simulator.script(family, [short]).unwrap();
     let outcome = world.provider(Line::Carrier).submit(&sent).await;
     let [Answer::Unknown { .. }, Answer::Taken { .. }] = answers(&outcome) else {
         panic!("{outcome:?}");

@@ -14,7 +14,7 @@ use crate::world::{Line, World, account, answers, call};
 async fn a_shut_door_refuses_the_connection_and_an_opened_one_does_not() {
     let world = World::new().await;
     for line in Line::ALL {
-        let door = world.simulator.door(line.family());
+        let door = world.simulator.door(line.family()).unwrap();
         // Leaves a kept-alive connection behind.
         let (_, outcome) = world.send(line, 0).await;
         assert_eq!(answers(&outcome).len(), 1);
@@ -33,7 +33,7 @@ async fn a_shut_door_refuses_the_connection_and_an_opened_one_does_not() {
 #[tokio::test]
 async fn a_vendor_that_hangs_leaves_the_outcome_unknown() {
     let world = World::impatient().await;
-    let door = world.simulator.door(Family::Carrier);
+    let door = world.simulator.door(Family::Carrier).unwrap();
     door.hang().await;
     let (id, outcome) = world.send(Line::Carrier, 0).await;
     assert_eq!(outcome, Outcome::Unknown(Lost::TimedOut));
@@ -103,7 +103,7 @@ async fn statuses_that_prove_nothing_leave_the_outcome_unknown() {
                 body: String::new(),
                 taken: false,
             };
-            world.simulator.script(line.family(), [raw]);
+            world.simulator.script(line.family(), [raw]).unwrap();
             let (_, outcome) = world.send(line, 0).await;
             let how = if status < 300 {
                 Lost::Garbled
@@ -123,7 +123,7 @@ async fn an_endless_answer_is_not_read_to_its_end() {
         body: "[".repeat(2 << 20),
         taken: true,
     };
-    world.simulator.script(Family::Kakao, [raw]);
+    world.simulator.script(Family::Kakao, [raw]).unwrap();
     let (_, outcome) = world.send(Line::Brand, 0).await;
     assert_eq!(outcome, Outcome::Unknown(Lost::Garbled));
 }
@@ -134,7 +134,7 @@ async fn a_wrong_key_fails_the_probe() {
     for line in Line::ALL {
         assert!(world.provider(line).probe().await.is_ok(), "{line:?}");
         let family = line.family();
-        let mut wrong = account(&world.simulator.base_url(family), family);
+        let mut wrong = account(&world.simulator.base_url(family).unwrap(), family);
         wrong.api_key = SecretString::from("other");
         let provider = adapter::build(family.name(), wrong).unwrap();
         assert!(provider.probe().await.is_err(), "{line:?}");
@@ -143,12 +143,12 @@ async fn a_wrong_key_fails_the_probe() {
 
 #[test]
 fn an_unknown_protocol_is_named_with_those_allowed() {
-    let error = adapter::build("smpp", account("http://127.0.0.1:1", Family::Carrier));
+    let error = adapter::build("pigeon", account("http://127.0.0.1:1", Family::Carrier));
     let Err(error) = error else {
         panic!("built");
     };
     let text = error.to_string();
-    assert!(text.contains("smpp"));
+    assert!(text.contains("pigeon"));
     for protocol in PROTOCOLS {
         assert!(text.contains(protocol), "{text}");
     }

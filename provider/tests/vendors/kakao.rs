@@ -80,7 +80,8 @@ async fn a_poll_from_an_old_cursor_gives_the_same_results_again() {
 async fn a_vendor_that_cannot_answer_leaves_asking_and_polling_for_later() {
     let world = World::new().await;
     let provider = world.provider(Line::Brand);
-    world.simulator.door(Line::Brand.family()).shut().await;
+    let door = world.simulator.door(Line::Brand.family()).unwrap();
+    door.shut().await;
     assert!(provider.poll(None).await.is_err());
     assert!(
         provider
@@ -89,7 +90,7 @@ async fn a_vendor_that_cannot_answer_leaves_asking_and_polling_for_later() {
             .is_err()
     );
     assert!(provider.probe().await.is_err());
-    world.simulator.door(Line::Brand.family()).open().await;
+    door.open().await;
     assert!(provider.poll(None).await.is_ok());
     assert!(provider.probe().await.is_ok());
 }
@@ -124,7 +125,8 @@ async fn a_cursor_stays_good_over_a_restart_and_owed_results_still_come() {
 async fn wrong_credentials_refuse_the_whole_call() {
     let world = World::new().await;
     for line in [Line::Carrier, Line::Rcshub, Line::Alimtalk] {
-        world.simulator.script(line.family(), [NextAnswer::Refuse]);
+        let refuse = [NextAnswer::Refuse];
+        world.simulator.script(line.family(), refuse).unwrap();
         let (id, outcome) = world.send(line, 0).await;
         let pabal_provider::Outcome::Refused { code, reason } = outcome else {
             panic!("{line:?}: {outcome:?}");

@@ -114,7 +114,7 @@ async fn row_60_is_throttled_then_refused_by_the_operating_system_then_fine() {
         assert!(provider.probe().await.is_err());
         assert_eq!(world.times_taken(sent.messages[0].id), 0);
 
-        while world.simulator.door(line.family()).state() == DoorState::Shut {
+        while world.simulator.door(line.family()).unwrap().state() == DoorState::Shut {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let third = provider.submit(&sent).await;

@@ -15,7 +15,7 @@ use pabal_common::domain::id::{MessageId, SubmissionId};
 use pabal_common::domain::kind::{MessageType, Purpose};
 use pabal_common::domain::message::{Content, Template};
 use pabal_common::domain::report::{Report, VendorMessageId};
-use pabal_provider::adapter::{self, HttpAccount};
+use pabal_provider::adapter::{self, Account};
 use pabal_provider::{Answer, Call, Outcome, Outgoing, Provider};
 use pabal_simulator::{Family, Pace, Simulator, SimulatorConfig};
 use tokio::sync::mpsc;
@@ -129,11 +129,11 @@ impl World {
         let (arrived, callbacks) = mpsc::unbounded_channel();
         simulator.set_callback_base(&endpoint(arrived).await);
         let provider = |family: Family| {
-            let account = account(&simulator.base_url(family), family);
+            let account = account(&simulator.base_url(family).unwrap(), family);
             (family, adapter::build(family.name(), account).unwrap())
         };
         Self {
-            providers: Family::ALL.into_iter().map(provider).collect(),
+            providers: Family::PLAIN.into_iter().map(provider).collect(),
             simulator,
             callbacks,
             waiting: VecDeque::new(),
@@ -145,7 +145,7 @@ impl World {
     pub(crate) async fn impatient() -> Self {
         let mut world = Self::new().await;
         for (family, provider) in &mut world.providers {
-            let mut account = account(&world.simulator.base_url(*family), *family);
+            let mut account = account(&world.simulator.base_url(*family).unwrap(), *family);
             account.connect_timeout = Duration::from_millis(500);
             account.answer_timeout = Duration::from_millis(100);
             *provider = adapter::build(family.name(), account).unwrap();
@@ -248,6 +248,7 @@ pub(crate) fn call(line: Line, digits: &[u8]) -> Call {
             }),
             ..Content::default()
         },
+        attachments: Vec::new(),
     };
     Call {
         submission: SubmissionId::from_number(number()),
@@ -256,14 +257,15 @@ pub(crate) fn call(line: Line, digits: &[u8]) -> Call {
 }
 
 /// An account at `base_url` with the simulator's default key and secret.
-pub(crate) fn account(base_url: &str, family: Family) -> HttpAccount {
+pub(crate) fn account(base_url: &str, family: Family) -> Account {
     let defaults = SimulatorConfig::default();
     let defaults = defaults.account(family);
-    HttpAccount {
+    Account {
         account: defaults.account.clone(),
         base_url: base_url.to_owned(),
         api_key: defaults.api_key.clone(),
-        callback_secret: defaults.callback_secret.clone(),
+        callback_secret: Some(defaults.callback_secret.clone()),
+        settings: Default::default(),
         connect_timeout: Duration::from_secs(1),
         answer_timeout: Duration::from_secs(2),
     }

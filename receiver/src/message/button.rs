@@ -46,7 +46,7 @@ pub struct ButtonRules {
 /// The buttons of `kind`, if it has any.
 pub const fn button_rules(kind: MessageType) -> Option<ButtonRules> {
     match kind {
-        MessageType::Sms | MessageType::Lms | MessageType::Mms => None,
+        MessageType::Sms | MessageType::Lms | MessageType::Mms | MessageType::Email => None,
         MessageType::KakaoAlimtalk => Some(ButtonRules {
             most: 5,
             longest_name: 14,

@@ -11,19 +11,23 @@ use pabal_common::domain::message::{ChannelIds, Content, Template};
 use pabal_common::domain::phone::{
     Recipient, RecipientError, SenderNumber, SenderNumberError, TalkUserId,
 };
+use pabal_common::domain::sender::Sender;
 use pabal_common::domain::text::{
     Prepared, SUBJECT_LIMIT, TextError, Unencodable, prepare, prepare_subject,
 };
 use pabal_common::http::{ApiError, Detail, MAX_JSON_DEPTH, json_depth};
 use serde_json::value::RawValue;
 
+use super::attachment::check_attachments;
 use super::button::check_buttons;
 use super::fields::{Field, Presence, presence};
+use super::known::Known;
 use super::limits::{
     LARGEST_METADATA, LONGEST_CHANNEL_ID, LONGEST_TEMPLATE_CODE, LONGEST_VARIABLE,
-    LONGEST_VARIABLE_NAME, MOST_ATTACHMENTS, MOST_VARIABLES,
+    LONGEST_VARIABLE_NAME, MOST_VARIABLES,
 };
-use super::request::{AttachmentRequest, ChannelRequest, MessageRequest, TemplateRequest};
+use super::request::{ChannelRequest, MessageRequest, TemplateRequest};
+use super::{mail, template};
 
 const SHORTEST_VALIDITY: i64 = 10;
 const LONGEST_VALIDITY: i64 = 86_400;
@@ -35,7 +39,7 @@ pub(crate) struct Checked {
     pub(crate) validity: Duration,
     pub(crate) content: Content,
     /// The sender, which the partner must be allowed to use.
-    pub(crate) sender: Option<SenderNumber>,
+    pub(crate) sender: Option<Sender>,
     pub(crate) metadata: Option<Metadata>,
 }
 
@@ -47,13 +51,18 @@ pub(crate) struct Metadata {
     pub(crate) canonical: String,
 }
 
-/// Checks a request; `policy` is what the partner wants for characters that cannot be carried.
+/// Checks a request; `policy` is what the partner wants for characters that cannot be carried, and
+/// `known` what it may refer to.
 ///
 /// # Errors
 /// E005 for the type; E001 or E006 for the content.
-pub(crate) fn check(mut request: MessageRequest, policy: Unencodable) -> Result<Checked, ApiError> {
+pub(crate) fn check(
+    mut request: MessageRequest,
+    policy: Unencodable,
+    known: &Known,
+) -> Result<Checked, ApiError> {
     let kind = check_type(request.kind.as_deref())?;
-    check_fields(kind, &request)?;
+    check_fields(kind, &request, known)?;
     let client_msg_id = check_client_msg_id(&given(&mut request.client_msg_id))?;
     let purpose = check_purpose(request.purpose.as_deref())?;
     let validity = check_validity(request.validity_seconds, purpose)?;
@@ -62,23 +71,41 @@ pub(crate) fn check(mut request: MessageRequest, policy: Unencodable) -> Result<
     let to = check_recipient(kind, &given(&mut request.to))?;
     let sender = request.from.as_deref();
     let sender = sender.map(|from| check_sender(kind, from)).transpose()?;
+    let (from, sender) = sender.unzip();
     let channel = check_channel(request.channel.take().unwrap_or_default())?;
     let template = request.template.map(check_template).transpose()?;
     let buttons = check_buttons(kind, request.buttons.unwrap_or_default())?;
-    check_attachments(&request.attachments.unwrap_or_default())?;
+    let attachments = request.attachments.unwrap_or_default();
+    let attachments = check_attachments(kind, &attachments, known)?;
     let subject = request.subject.as_deref();
     let subject = subject
         .map(|s| check_subject(kind, s, policy))
         .transpose()?;
-    let text = check_text(kind, &given(&mut request.text), policy)?;
+    let html = request.html.as_deref().map(mail::check_html).transpose()?;
+    let reply_to = request.reply_to.as_deref();
+    let reply_to = reply_to.map(mail::check_reply_to).transpose()?;
+    let headers = mail::check_headers(kind, request.headers.unwrap_or_default(), purpose)?;
+    let text = request.text.as_deref();
+    let text = text
+        .map(|text| check_text(kind, text, policy))
+        .transpose()?;
+    let registered = template::registered(kind, &channel, template.as_ref(), known)?;
+    let (text, buttons) = match registered {
+        Some((form, values)) => template::held_to(form, values, text, buttons, policy)?,
+        None => (text.unwrap_or_default(), buttons),
+    };
     let content = Content {
         to,
-        from: sender.as_ref().map(|sender| sender.digits().to_owned()),
+        from,
         subject,
         text,
         template,
         buttons,
         channel,
+        attachments,
+        html,
+        reply_to,
+        headers,
     };
     Ok(Checked {
         client_msg_id,
@@ -105,11 +132,18 @@ fn check_type(name: Option<&str>) -> Result<MessageType, ApiError> {
     })
 }
 
-fn check_fields(kind: MessageType, request: &MessageRequest) -> Result<(), ApiError> {
+fn check_fields(
+    kind: MessageType,
+    request: &MessageRequest,
+    known: &Known,
+) -> Result<(), ApiError> {
+    let has_text = request.text.is_some()
+        || (kind == MessageType::Email && request.html.is_some())
+        || template::has_text_of(kind, request, known);
     let always = [
         ("clientMsgId", request.client_msg_id.is_some()),
         ("to", request.to.is_some()),
-        ("text", request.text.is_some()),
+        ("text", has_text),
     ];
     let always = always.into_iter().filter(|(_, is_there)| !is_there);
     let of_type = Field::ALL
@@ -226,6 +260,9 @@ fn check_recipient(kind: MessageType, text: &str) -> Result<String, ApiError> {
     let refused = |reason, expected: &'static str| {
         ApiError::new(reason).detail(Detail::new("to", "recipient").expected(expected))
     };
+    if kind == MessageType::Email {
+        return mail::check_recipient(text);
+    }
     if kind == MessageType::NaverTalk {
         let id: Result<TalkUserId, _> = text.parse();
         let id = id.map_err(|_| {
@@ -248,7 +285,16 @@ fn check_recipient(kind: MessageType, text: &str) -> Result<String, ApiError> {
     }
 }
 
-fn check_sender(kind: MessageType, text: &str) -> Result<SenderNumber, ApiError> {
+/// The sender as the vendor gets it, and what of it the partner must be allowed to use.
+fn check_sender(kind: MessageType, text: &str) -> Result<(String, Sender), ApiError> {
+    if kind == MessageType::Email {
+        return mail::check_sender(text);
+    }
+    let number = check_number(kind, text)?;
+    Ok((number.digits().to_owned(), Sender::Number(number)))
+}
+
+fn check_number(kind: MessageType, text: &str) -> Result<SenderNumber, ApiError> {
     let refused =
         |expected: &'static str| invalid(Detail::new("from", "sender").expected(expected));
     let sender: SenderNumber = text.parse().map_err(|error| {
@@ -295,7 +341,7 @@ fn check_template(template: TemplateRequest) -> Result<Template, ApiError> {
 }
 
 /// A fault of a variable is told without the variable's name, which may be as personal as its value.
-fn check_variables(variables: &BTreeMap<String, String>) -> Result<(), ApiError> {
+pub(super) fn check_variables(variables: &BTreeMap<String, String>) -> Result<(), ApiError> {
     let detail = |rule, limit: usize, actual: usize, unit| {
         Detail::new("template.variables", rule)
             .limit(limit as u64)
@@ -322,31 +368,12 @@ fn check_variables(variables: &BTreeMap<String, String>) -> Result<(), ApiError>
     Ok(())
 }
 
-/// No file can be uploaded yet, so none is ever found.
-fn check_attachments(attachments: &[AttachmentRequest]) -> Result<(), ApiError> {
-    if attachments.len() > MOST_ATTACHMENTS {
-        return Err(invalid(
-            Detail::new("attachments", "maxItems")
-                .limit(MOST_ATTACHMENTS as u64)
-                .actual(attachments.len() as u64)
-                .unit("ITEM"),
-        ));
-    }
-    let refusals = attachments.iter().enumerate().map(|(place, attachment)| {
-        let field = format!("attachments[{place}].fileId");
-        match attachment.file_id {
-            None => missing(field),
-            Some(_) => {
-                ApiError::new(ErrorReason::FileNotFound).detail(Detail::new(field, "exists"))
-            }
-        }
-    });
-    refusals.take(1).try_for_each(Err)
-}
-
 fn check_subject(kind: MessageType, text: &str, policy: Unencodable) -> Result<String, ApiError> {
     if text.trim().is_empty() {
         return Err(blank("subject"));
+    }
+    if kind == MessageType::Email {
+        return mail::check_subject(text);
     }
     let prepared = if kind == MessageType::Rcs {
         rcs_subject(text)
@@ -378,7 +405,11 @@ fn rcs_subject(text: &str) -> Result<Prepared, TextError> {
     }
 }
 
-fn check_text(kind: MessageType, text: &str, policy: Unencodable) -> Result<String, ApiError> {
+pub(super) fn check_text(
+    kind: MessageType,
+    text: &str,
+    policy: Unencodable,
+) -> Result<String, ApiError> {
     if text.trim().is_empty() {
         return Err(blank("text"));
     }

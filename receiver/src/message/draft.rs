@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pabal_common::clock::Timestamp;
 use pabal_common::crypto::{Lookup, Sealer};
-use pabal_common::domain::id::{ClientMsgId, MessageId, PartnerId};
+use pabal_common::domain::id::{ClientMsgId, FileId, MessageId, PartnerId};
 use pabal_common::domain::kind::{Lane, MessageType, Purpose};
 use pabal_common::domain::message::NewMessage;
 use pabal_common::http::ApiError;
@@ -21,6 +21,7 @@ pub(crate) struct Draft {
     validity: Duration,
     metadata: Option<String>,
     recipient_hash: [u8; 16],
+    files: Vec<FileId>,
     /// The content as it will be sealed: JSON.
     plain: Vec<u8>,
 }
@@ -33,6 +34,12 @@ impl Draft {
         let digest = lookup.body_digest(&canonical(&checked, &plain));
         Ok(Self {
             recipient_hash: lookup.recipient_hash(&checked.content.to),
+            files: checked
+                .content
+                .attachments
+                .iter()
+                .map(|file| file.id)
+                .collect(),
             client_msg_id: checked.client_msg_id,
             kind: checked.kind,
             purpose: checked.purpose,
@@ -41,6 +48,16 @@ impl Draft {
             metadata: checked.metadata.map(|metadata| metadata.text),
             plain,
         })
+    }
+
+    /// The files it refers to.
+    pub(crate) fn files(&self) -> impl Iterator<Item = FileId> + '_ {
+        self.files.iter().copied()
+    }
+
+    /// Until when its files may be needed: as long as it may be sent, and be spoken of after that.
+    pub(crate) fn files_needed_until(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.validity).plus(self.kind.carrier_deadline())
     }
 
     /// The message under the id `id`. The id seals the content too, so another id needs another call.

@@ -42,6 +42,12 @@ pub enum Field {
     Buttons,
     /// The files.
     Attachments,
+    /// The HTML of a mail.
+    Html,
+    /// Where answers to a mail go.
+    ReplyTo,
+    /// Further headers of a mail.
+    Headers,
     /// The Kakao sender profile.
     SenderKey,
     /// The RCS brand.
@@ -56,12 +62,15 @@ pub enum Field {
 
 impl Field {
     /// Every field, in the order of the table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::From,
         Self::Subject,
         Self::Template,
         Self::Buttons,
         Self::Attachments,
+        Self::Html,
+        Self::ReplyTo,
+        Self::Headers,
         Self::SenderKey,
         Self::BrandId,
         Self::ChatbotId,
@@ -77,6 +86,9 @@ impl Field {
             Self::Template => "template",
             Self::Buttons => "buttons",
             Self::Attachments => "attachments",
+            Self::Html => "html",
+            Self::ReplyTo => "replyTo",
+            Self::Headers => "headers",
             Self::SenderKey => "channel.senderKey",
             Self::BrandId => "channel.brandId",
             Self::ChatbotId => "channel.chatbotId",
@@ -96,6 +108,9 @@ impl Field {
             Self::Template => request.template.is_some(),
             Self::Buttons => request.buttons.as_ref().is_some_and(|b| !b.is_empty()),
             Self::Attachments => request.attachments.as_ref().is_some_and(|a| !a.is_empty()),
+            Self::Html => request.html.is_some(),
+            Self::ReplyTo => request.reply_to.is_some(),
+            Self::Headers => request.headers.as_ref().is_some_and(|h| !h.is_empty()),
             Self::SenderKey => channel(|c| &c.sender_key),
             Self::BrandId => channel(|c| &c.brand_id),
             Self::ChatbotId => channel(|c| &c.chatbot_id),
@@ -126,6 +141,9 @@ pub const fn presence(kind: MessageType, field: Field) -> Presence {
 
         (T::Rcs, F::From | F::BrandId | F::ChatbotId | F::MessagebaseId) => Required,
         (T::Rcs, F::Subject | F::Buttons) => Optional,
+
+        (T::Email, F::From | F::Subject) => Required,
+        (T::Email, F::Attachments | F::Html | F::ReplyTo | F::Headers) => Optional,
 
         _ => Refused,
     }

@@ -40,23 +40,22 @@ pub struct MessageRequest {
     #[schema(value_type = Option<Purpose>)]
     pub purpose: Option<String>,
     /// The recipient: a Korean mobile number in any usual notation; for NAVER_TALK the channel's id
-    /// of its user.
+    /// of its user; for EMAIL a mail address.
     #[schema(required = true, nullable = false, example = "010-1234-5678")]
     pub to: Option<String>,
-    /// The sender: one of the numbers registered for you.
+    /// The sender: one of the numbers registered for you; for EMAIL an address of one of your domains,
+    /// with or without a name.
     #[schema(example = "02-1234-5678")]
     pub from: Option<String>,
-    /// The title, at most 40 bytes.
+    /// The title, at most 40 bytes; of an EMAIL, at most 255 characters.
     pub subject: Option<String>,
     /// The text. SMS 90, LMS 4000, MMS 2000, RCS 1300 bytes (ASCII 1, other 2); KAKAO_ALIMTALK 1000,
-    /// KAKAO_BRAND_MESSAGE 1400, NAVER_TALK 1000 characters.
-    #[schema(
-        required = true,
-        nullable = false,
-        example = "주문하신 상품이 발송되었습니다."
-    )]
+    /// KAKAO_BRAND_MESSAGE 1400, NAVER_TALK 1000, EMAIL 30000 characters. Every type needs it, but for an Alimtalk
+    /// whose template is registered: left out, it is filled in from the template.
+    #[schema(nullable = false, example = "주문하신 상품이 발송되었습니다.")]
     pub text: Option<String>,
-    /// The approved template.
+    /// The approved template. If it is registered, text and buttons must be what it says, or be left
+    /// out.
     pub template: Option<TemplateRequest>,
     /// Buttons below the text.
     pub buttons: Option<Vec<ButtonRequest>>,
@@ -66,7 +65,17 @@ pub struct MessageRequest {
     /// 86400 for the others.
     #[schema(minimum = 10, maximum = 86400)]
     pub validity_seconds: Option<i64>,
-    /// Files that were uploaded before.
+    /// The HTML of a mail, beside its text or instead of it.
+    pub html: Option<String>,
+    /// Where answers to a mail go. Without it, to `from`.
+    #[schema(example = "Help <help@shop.example>")]
+    pub reply_to: Option<String>,
+    /// Further headers of a mail, by name: those that begin with `X-`, and Auto-Submitted,
+    /// Feedback-ID, Importance, In-Reply-To, Keywords, List-Help, List-Id, List-Unsubscribe,
+    /// Precedence, References. Advertising needs List-Unsubscribe with an `https` address.
+    #[schema(example = json!({"List-Unsubscribe": "<https://shop.example/leave/1001>"}))]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Files that were uploaded before with `POST /v1/files`.
     pub attachments: Option<Vec<AttachmentRequest>>,
     /// Anything you want back with the result: a JSON object of at most 2048 bytes. It is kept in
     /// the clear, so put no personal data in it.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use pabal_common::access::Member;
 use pabal_common::domain::code::{Code, ErrorReason};
 use pabal_common::domain::id::ClientMsgId;
 use pabal_common::http::{ApiError, Detail, ErrorBody, JsonBody, parse_json};
@@ -17,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::gate::{Admitted, draft, take_room};
 use crate::config::MOST_BATCH_ITEMS;
-use crate::message::{Draft, MessageRequest};
+use crate::message::MessageRequest;
 use crate::receiver::Shared;
 
 /// Messages to send.
@@ -106,10 +105,16 @@ pub(crate) async fn send(
     check_size(items.count, receiver.config.batch_items)?;
     take_room(&receiver, &member.partner, items.count).await?;
 
+    let requests: Vec<_> = items.kept.iter().map(|item| read(item)).collect();
+    let (lookups, now) = (&receiver.lookups, receiver.node.clock.now());
+    let readable = requests.iter().filter_map(|request| request.as_ref().ok());
+    let known = lookups.known(&member.partner.id, readable, now).await?;
+
     let mut judged = Vec::with_capacity(items.count);
     let mut drafts = Vec::with_capacity(items.count);
-    for item in &items.kept {
-        judged.push(match judge(&receiver, &member, item) {
+    for (item, request) in items.kept.iter().zip(requests) {
+        let judgement = request.and_then(|request| draft(&receiver, &member, request, &known));
+        judged.push(match judgement {
             Ok(draft) => {
                 drafts.push(draft);
                 Ok(drafts.len() - 1)
@@ -117,6 +122,7 @@ pub(crate) async fn send(
             Err(refused) => Err((refused, readable_client_msg_id(item))),
         });
     }
+    lookups.hold(&drafts, &known, now).await?;
     let outcomes = receiver.intake.keep(&member.partner, &drafts).await;
     if let Some(failure) = failure_of_all(&outcomes) {
         return Err(failure);
@@ -205,9 +211,8 @@ fn check_size(count: usize, most: usize) -> Result<(), ApiError> {
     }
 }
 
-fn judge(receiver: &Shared, member: &Member, item: &RawValue) -> Result<Draft, ApiError> {
-    let request = parse_json::<MessageRequest>(item.get().as_bytes())?;
-    draft(receiver, member, request)
+fn read(item: &RawValue) -> Result<MessageRequest, ApiError> {
+    parse_json(item.get().as_bytes())
 }
 
 /// When our own trouble let no message through, the partner had better send the whole batch again.

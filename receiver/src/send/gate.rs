@@ -6,12 +6,13 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use pabal_common::access::Member;
 use pabal_common::domain::code::ErrorReason;
+use pabal_common::domain::text;
 use pabal_common::http::{ApiError, Detail};
 use pabal_common::ledger::Partner;
 use pabal_common::quota::{Meter, Room};
 
 use crate::auth::Caller;
-use crate::message::{Draft, MessageRequest, check};
+use crate::message::{Checked, Draft, Known, MessageRequest, check};
 use crate::receiver::Shared;
 
 /// A known and active partner, at a time at which messages are taken.
@@ -34,7 +35,7 @@ impl FromRequestParts<Arc<Shared>> for Admitted {
 ///
 /// # Errors
 /// E003; E001 for a batch that no waiting makes room for.
-pub(super) async fn take_room(
+pub(crate) async fn take_room(
     receiver: &Shared,
     partner: &Partner,
     items: usize,
@@ -58,7 +59,27 @@ pub(super) async fn take_room(
     }
 }
 
-/// The message that a request asks for: type, content and sender are good.
+/// A text that fits its type may still be longer than every route of the type carries.
+fn check_routes(receiver: &Shared, checked: &Checked) -> Result<(), ApiError> {
+    let kind = checked.kind;
+    let Some(limit) = receiver.node.instance.text_limit(kind) else {
+        return Ok(());
+    };
+    let actual = text::length(kind, &checked.content.text);
+    if actual <= limit {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorReason::TextTooLong).detail(
+        Detail::new("text", "maxLength")
+            .limit(limit as u64)
+            .actual(actual as u64)
+            .unit(text::limit(kind).unit.name())
+            .limited_by("route"),
+    ))
+}
+
+/// The message that a request asks for: type, content and sender are good. `known` is what the request
+/// refers to.
 ///
 /// # Errors
 /// E005, E001, E006.
@@ -66,8 +87,10 @@ pub(super) fn draft(
     receiver: &Shared,
     member: &Member,
     request: MessageRequest,
+    known: &Known,
 ) -> Result<Draft, ApiError> {
-    let checked = check(request, member.partner.unencodable)?;
+    let checked = check(request, member.partner.unencodable, known)?;
+    check_routes(receiver, &checked)?;
     let is_allowed = checked
         .sender
         .as_ref()

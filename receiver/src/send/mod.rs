@@ -3,3 +3,5 @@
 pub(crate) mod batch;
 mod gate;
 pub(crate) mod single;
+
+pub(crate) use gate::take_room;

@@ -1,5 +1,7 @@
 //! `POST /v1/messages`.
 
+use std::iter::once;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use axum::Json;
@@ -69,14 +71,14 @@ pub(crate) async fn send(
 ) -> Result<(StatusCode, Json<SendAnswer>), ApiError> {
     let partner = &member.partner;
     take_room(&receiver, partner, 1).await?;
-    let draft = draft(&receiver, &member, request)?;
+    let (lookups, now) = (&receiver.lookups, receiver.node.clock.now());
+    let known = lookups.known(&partner.id, once(&request), now).await?;
+    let draft = draft(&receiver, &member, request, &known)?;
     if let Some(repeated) = receiver.intake.recall(&partner.id, &draft).await {
         return Err(repeated);
     }
-    let mut outcomes = receiver
-        .intake
-        .keep(partner, std::slice::from_ref(&draft))
-        .await;
+    lookups.hold(from_ref(&draft), &known, now).await?;
+    let mut outcomes = receiver.intake.keep(partner, from_ref(&draft)).await;
     let unsaid = || Err(ApiError::internal("the message was not offered"));
     let kept = outcomes.pop().unwrap_or_else(unsaid)?;
     let answer = SendAnswer {

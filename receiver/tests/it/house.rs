@@ -12,9 +12,11 @@ use pabal_common::broker::{
 };
 use pabal_common::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use pabal_common::config::Values;
-use pabal_common::crypto::{ClientSecret, Keyring, SecretHasher, TokenIssuer};
+use pabal_common::crypto::{ClientSecret, Keyring, Sealer, SecretHasher, TokenIssuer};
 use pabal_common::domain::id::{ClientMsgId, MessageId, PartnerId};
+use pabal_common::domain::message::Content;
 use pabal_common::domain::text::Unencodable;
+use pabal_common::files::FileStore;
 use pabal_common::http::health::Readiness;
 use pabal_common::http::{ServerLimits, finish, serve};
 use pabal_common::instance::LeaseConfig;
@@ -63,6 +65,14 @@ impl House {
 
     /// A house whose receiver is set up otherwise.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::storing(FileStore::in_memory, change).await
+    }
+
+    /// A house with its files in a store of the test's.
+    pub(crate) async fn storing(
+        files: impl FnOnce(&Keyring) -> FileStore,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ledger.db");
         let ledger = SqliteLedger::open(&file, Arc::new(SystemClock))
@@ -73,12 +83,14 @@ impl House {
         let quota = Arc::new(ScriptedQuota::default());
         let clock = Arc::new(ManualClock::new(START));
         let shutdown = CancellationToken::new();
+        let keyring = Keyring::generate();
         let ports = Ports {
             ledger: Arc::new(ledger),
             broker: broker.clone(),
             quota: quota.clone(),
+            files: files(&keyring),
             clock: clock.clone(),
-            keyring: Arc::new(Keyring::generate()),
+            keyring: Arc::new(keyring),
         };
         let relay = RelayConfig {
             period: Duration::from_millis(20),
@@ -150,7 +162,7 @@ impl House {
         change(&mut partner);
         let new = NewPartner {
             partner: partner.clone(),
-            senders: vec![SENDER.to_owned()],
+            senders: vec![SENDER.to_owned(), "shop.example".to_owned()],
         };
         assert!(self.node.ledger.add_partner(&new).await.unwrap());
         partner
@@ -193,6 +205,42 @@ impl House {
             .header("content-type", "application/json")
             .body(body);
         Answer::to(request).await
+    }
+
+    /// Uploads a file; `query` says what it is for.
+    pub(crate) async fn upload(
+        &self,
+        query: &str,
+        token: &str,
+        media_type: &str,
+        bytes: Vec<u8>,
+    ) -> Answer {
+        let request = self.client.post(format!("{}/v1/files?{query}", self.base));
+        let request = request
+            .bearer_auth(token)
+            .header("content-type", media_type);
+        Answer::to(request.body(bytes)).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        let request = self.client.get(format!("{}{path}", self.base));
+        Answer::to(request.bearer_auth(token)).await
+    }
+
+    /// The content of an accepted message.
+    pub(crate) async fn content(&self, id: MessageId) -> Content {
+        use sqlx::Connection as _;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.file);
+        let connection = sqlx::SqliteConnection::connect_with(&options);
+        let mut connection = connection.await.unwrap();
+        let sealed: Vec<u8> =
+            sqlx::query_scalar("SELECT sealed FROM messages WHERE message_id = ?")
+                .bind(id.to_column())
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+        let plain = Sealer::new(&self.node.keyring).open(id, &sealed).unwrap();
+        serde_json::from_slice(&plain).unwrap()
     }
 
     /// Posts without a token.

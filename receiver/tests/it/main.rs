@@ -3,10 +3,12 @@
 
 mod batch;
 mod description;
+mod files;
 mod house;
 mod lanes;
 mod oauth;
 mod refusals;
 mod send;
+mod templates;
 mod tokens;
 mod trouble;

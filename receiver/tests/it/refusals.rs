@@ -96,6 +96,8 @@ async fn a_text_one_too_long_is_told_limit_length_and_unit_of_its_type() {
             MessageType::NaverTalk => json!({"channel": {"talkId": "t"}}),
             MessageType::Rcs => json!({"from": "021234567",
                 "channel": {"brandId": "b", "chatbotId": "c", "messagebaseId": "m"}}),
+            MessageType::Email => json!({"to": "kim@mail.example", "from": "shop@shop.example",
+                "subject": "s"}),
         };
         request
             .as_object_mut()

@@ -2,10 +2,8 @@
 
 use futures::future::join_all;
 use pabal_common::broker::QueueName;
-use pabal_common::crypto::Sealer;
 use pabal_common::domain::id::MessageId;
 use pabal_common::domain::kind::{Channel, Lane, MessageType};
-use pabal_common::domain::message::Content;
 use pabal_common::domain::status::Status;
 use serde_json::{Value, json};
 
@@ -52,9 +50,7 @@ async fn the_content_lies_sealed_in_the_ledger_with_the_number_as_vendors_write_
     let answer = house.post("/v1/messages", &token, &request).await;
     let id: MessageId = answer.text("messageId").parse().unwrap();
 
-    let sealed = sealed_content(&house, id).await;
-    let opened = Sealer::new(&house.node.keyring).open(id, &sealed).unwrap();
-    let content: Content = serde_json::from_slice(&opened).unwrap();
+    let content = house.content(id).await;
     assert_eq!(content.to, "01012345678");
     assert_eq!(content.from.as_deref(), Some("021234567"));
     assert_eq!(content.text, "매우 비밀\n입니다");
@@ -68,19 +64,6 @@ async fn the_content_lies_sealed_in_the_ledger_with_the_number_as_vendors_write_
             assert!(!found, "{secret} can be read");
         }
     }
-}
-
-async fn sealed_content(house: &House, id: MessageId) -> Vec<u8> {
-    use sqlx::Connection as _;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&house.file);
-    let mut connection = sqlx::SqliteConnection::connect_with(&options)
-        .await
-        .unwrap();
-    sqlx::query_scalar("SELECT sealed FROM messages WHERE message_id = ?")
-        .bind(id.to_column())
-        .fetch_one(&mut connection)
-        .await
-        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,6 +81,7 @@ async fn every_type_goes_to_its_queue() {
         json!({"type": "NAVER_TALK", "to": "u-1", "channel": {"talkId": "t"}}),
         json!({"type": "RCS", "from": "021234567", "subject": "제목",
             "channel": {"brandId": "b", "chatbotId": "c", "messagebaseId": "m"}}),
+        json!({"type": "EMAIL", "to": "kim@mail.example", "from": "shop@shop.example", "subject": "제목"}),
     ];
     for (n, mut request) in requests.into_iter().enumerate() {
         request["clientMsgId"] = json!(format!("m-{n}"));
@@ -112,6 +96,33 @@ async fn every_type_goes_to_its_queue() {
         let queue = QueueName::Send(channel, Lane::Ordinary);
         let expected = channel.kinds().count() as u64;
         eventually(async || house.ready(queue).await == expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_comes_from_a_domain_on_its_partners_list_and_from_none_below_it() {
+    let house = House::new().await;
+    let token = house.token(&house.partner("shop").await);
+    let from = |n: usize, from: &str| {
+        json!({"clientMsgId": format!("m-{n}"), "type": "EMAIL", "to": "kim@mail.example",
+            "from": from, "subject": "제목", "text": "안녕하세요"})
+    };
+    let taken = house
+        .post("/v1/messages", &token, &from(0, "Shop <a@Shop.Example>"))
+        .await;
+    assert_eq!(taken.status, 202, "{taken:?}");
+    for (n, foreign) in [
+        "a@other.example",
+        "a@news.shop.example",
+        "a@notshop.example",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let answer = house
+            .post("/v1/messages", &token, &from(n + 1, foreign))
+            .await;
+        answer.is_refused(400, "E001", "SENDER_NOT_ALLOWED");
     }
 }
 

@@ -14,6 +14,7 @@ use pabal_common::domain::message::NewMessage;
 use pabal_common::domain::phase::Settled;
 use pabal_common::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
 use pabal_common::domain::text::Unencodable;
+use pabal_common::files::FileStore;
 use pabal_common::http::health::Readiness;
 use pabal_common::instance::LeaseConfig;
 use pabal_common::ledger::sqlite::SqliteLedger;
@@ -88,6 +89,7 @@ impl World {
             ledger: ledger.clone(),
             broker: broker.clone(),
             quota: Arc::new(LocalQuota::new()),
+            files: FileStore::none(),
             clock: clock.clone(),
             keyring: Arc::new(Keyring::generate()),
         };

@@ -21,6 +21,7 @@ use pabal_common::domain::kind::{Lane, MessageType, Purpose};
 use pabal_common::domain::message::NewMessage;
 use pabal_common::domain::report::{Report, VendorAccount, Verdict};
 use pabal_common::domain::text::Unencodable;
+use pabal_common::files::FileStore;
 use pabal_common::http::health::Readiness;
 use pabal_common::instance::LeaseConfig;
 use pabal_common::ledger::sqlite::SqliteLedger;
@@ -55,6 +56,7 @@ impl House {
             ledger: Arc::new(ledger),
             broker: Arc::new(broker),
             quota: Arc::new(LocalQuota::new()),
+            files: FileStore::none(),
             clock,
             keyring: Arc::new(Keyring::generate()),
         };

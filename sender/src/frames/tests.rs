@@ -5,6 +5,7 @@ use pabal_common::crypto::{Keyring, Sealer};
 use pabal_common::domain::kind::{Lane, MessageType};
 use pabal_common::domain::phase::Phase;
 use pabal_common::ledger::DueGroup;
+use pabal_provider::route::Fit;
 
 use super::*;
 use crate::fake::{House, OUTLIVES, PANICS, members};
@@ -71,7 +72,7 @@ async fn a_process_that_acts_as_dead_claims_nothing_and_keeps_no_permit() {
     let permit = house
         .desk
         .routes
-        .permit(MessageType::Sms, Lane::Ordinary, 1);
+        .permit(MessageType::Sms, Fit::any(), Lane::Ordinary, 1);
     assert!(permit.now_or_never().is_some());
 }
 

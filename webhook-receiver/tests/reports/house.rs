@@ -14,6 +14,7 @@ use pabal_common::broker::{
 use pabal_common::clock::{Clock, ManualClock, Timestamp};
 use pabal_common::crypto::Keyring;
 use pabal_common::domain::report::Report;
+use pabal_common::files::FileStore;
 use pabal_common::http::health::Readiness;
 use pabal_common::http::{ServerLimits, finish, serve};
 use pabal_common::instance::LeaseConfig;
@@ -150,6 +151,7 @@ impl House {
             ledger: Arc::new(self.ledger.clone()),
             broker: self.broker.clone(),
             quota: Arc::new(LocalQuota::new()),
+            files: FileStore::none(),
             clock: self.clock.clone(),
             keyring: Arc::new(Keyring::generate()),
         };

@@ -8,7 +8,7 @@ use pabal_common::domain::id::{MessageId, SubmissionId};
 use pabal_common::domain::kind::{MessageType, Purpose};
 use pabal_common::domain::message::Content;
 use pabal_common::domain::report::Verdict;
-use pabal_provider::adapter::{self, HttpAccount};
+use pabal_provider::adapter::{self, Account};
 use pabal_provider::{Answer, Call, Outcome, Outgoing, Provider};
 use pabal_simulator::{Family, Pace, Simulator, SimulatorConfig};
 use pabal_webhook_receiver::{Config, Vendors};
@@ -19,11 +19,12 @@ use crate::house::House;
 fn adapter(simulator: &Simulator, family: Family) -> Arc<dyn Provider> {
     let defaults = SimulatorConfig::default();
     let defaults = defaults.account(family);
-    let account = HttpAccount {
+    let account = Account {
         account: defaults.account.clone(),
-        base_url: simulator.base_url(family),
+        base_url: simulator.base_url(family).unwrap(),
         api_key: defaults.api_key.clone(),
-        callback_secret: defaults.callback_secret.clone(),
+        callback_secret: Some(defaults.callback_secret.clone()),
+        settings: Default::default(),
         connect_timeout: Duration::from_secs(2),
         answer_timeout: Duration::from_secs(5),
     };
@@ -42,6 +43,7 @@ async fn taken(vendor: &Arc<dyn Provider>, kind: MessageType, number: u64) -> St
             text: "text".to_owned(),
             ..Content::default()
         },
+        attachments: Vec::new(),
     };
     let call = Call {
         submission: SubmissionId::from_number(number),

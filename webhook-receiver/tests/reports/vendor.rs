@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pabal_common::clock::Timestamp;
 use pabal_common::crypto::CallbackKey;
 use pabal_common::domain::report::{Report, VendorAccount, VendorMessageId, Verdict};
-use pabal_provider::adapter::{self, HttpAccount};
+use pabal_provider::adapter::{self, Account};
 use pabal_provider::{
     AskError, Asked, Call, CallbackError, Capabilities, Found, Outcome, PollError, Polled,
     ProbeError, Provider, ReportPath,
@@ -21,11 +21,12 @@ const SECRET: &str = "a secret of this carrier";
 
 /// A carrier account that calls back.
 pub(crate) fn carrier(account: &str) -> Arc<dyn Provider> {
-    let account = HttpAccount {
+    let account = Account {
         account: VendorAccount::new("carrier", account),
         base_url: "http://127.0.0.1:1".to_owned(),
         api_key: SecretString::from("key"),
-        callback_secret: SecretString::from(SECRET),
+        callback_secret: Some(SecretString::from(SECRET)),
+        settings: Default::default(),
         connect_timeout: Duration::from_secs(1),
         answer_timeout: Duration::from_secs(1),
     };

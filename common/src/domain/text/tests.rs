@@ -3,7 +3,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::decompose_canonical;
 
 use super::*;
-use MessageType::{KakaoAlimtalk, KakaoBrandMessage, Lms, Mms, NaverTalk, Rcs, Sms};
+use MessageType::{Email, KakaoAlimtalk, KakaoBrandMessage, Lms, Mms, NaverTalk, Rcs, Sms};
 
 const EUC_KR_TYPES: [MessageType; 3] = [Sms, Lms, Mms];
 const QUESTION: Unencodable = Unencodable::Replace('?');
@@ -81,6 +81,7 @@ fn every_type_takes_a_text_of_exactly_its_limit_and_refuses_one_more() {
         (KakaoAlimtalk, 1000, Unit::Character),
         (KakaoBrandMessage, 1400, Unit::Character),
         (NaverTalk, 1000, Unit::Character),
+        (Email, 30_000, Unit::Character),
     ];
     for (kind, max, unit) in cases {
         assert_eq!(limit(kind), Limit { max, unit });
@@ -141,8 +142,8 @@ fn the_length_is_that_of_the_text_as_it_is_sent() {
 }
 
 #[test]
-fn kakao_and_naver_texts_keep_their_signs() {
-    for kind in [KakaoAlimtalk, KakaoBrandMessage, NaverTalk] {
+fn kakao_naver_and_mail_texts_keep_their_signs() {
+    for kind in [KakaoAlimtalk, KakaoBrandMessage, NaverTalk, Email] {
         let fitted = prepared(kind, "₩1,000—\u{00A0}❤\u{FE0F}");
         assert_eq!(
             (fitted.text.as_str(), fitted.length),
@@ -215,7 +216,7 @@ fn composing_changes_no_text_that_euc_kr_carried_as_it_came() {
 #[test]
 fn types_that_know_unicode_keep_parts_as_they_came() {
     let parts: String = "한글".nfd().collect();
-    for kind in [KakaoAlimtalk, KakaoBrandMessage, NaverTalk, Rcs] {
+    for kind in [KakaoAlimtalk, KakaoBrandMessage, NaverTalk, Rcs, Email] {
         assert_eq!(prepared(kind, &parts).text, parts, "{kind}");
     }
 }

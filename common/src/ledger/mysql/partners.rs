@@ -6,9 +6,10 @@ use sqlx::{MySqlConnection, query, query_as, query_scalar};
 use super::{Fault, MysqlLedger, lease_now};
 use crate::clock::Timestamp;
 use crate::domain::id::PartnerId;
-use crate::ledger::partners::{PartnerRow, Presented, RefreshRow};
+use crate::ledger::partners::{PartnerRow, Presented, RefreshRow, SenderRow};
 use crate::ledger::{
-    LedgerError, NewPartner, Partner, PartnerStatus, Partners, RefreshOutcome, RefreshToken,
+    Blocked, LedgerError, NewPartner, Partner, PartnerStatus, Partners, RefreshOutcome,
+    RefreshToken, RegisteredSender,
 };
 
 macro_rules! partner_columns {
@@ -79,12 +80,60 @@ impl Partners for MysqlLedger {
     async fn senders(&self, partner: &PartnerId) -> Result<Vec<String>, LedgerError> {
         self.read(partner, |connection, partner| {
             Box::pin(async move {
-                let numbers =
-                    query_scalar("SELECT number FROM sender_numbers WHERE partner_id = ?")
-                        .bind(partner.as_str())
-                        .fetch_all(connection)
-                        .await?;
+                let numbers = query_scalar(
+                    "SELECT number FROM sender_numbers WHERE partner_id = ? \
+                     AND blocked_at IS NULL",
+                )
+                .bind(partner.as_str())
+                .fetch_all(connection)
+                .await?;
                 Ok(numbers)
+            })
+        })
+        .await
+    }
+
+    async fn registered_senders(
+        &self,
+        partner: &PartnerId,
+    ) -> Result<Vec<RegisteredSender>, LedgerError> {
+        let rows: Vec<SenderRow> = self
+            .read(partner, |connection, partner| {
+                Box::pin(async move {
+                    let rows = query_as(
+                        "SELECT number, blocked_at, blocked_why FROM sender_numbers \
+                         WHERE partner_id = ? ORDER BY number",
+                    )
+                    .bind(partner.as_str())
+                    .fetch_all(connection)
+                    .await?;
+                    Ok(rows)
+                })
+            })
+            .await?;
+        Ok(rows.into_iter().map(SenderRow::read).collect())
+    }
+
+    async fn block_sender(
+        &self,
+        partner: &PartnerId,
+        number: &str,
+        blocked: &Blocked,
+    ) -> Result<bool, LedgerError> {
+        let given = (partner, number, blocked);
+        self.transact(&given, |tx, (partner, number, blocked)| {
+            Box::pin(async move {
+                let updated = query(
+                    "UPDATE sender_numbers SET blocked_at = ?, blocked_why = ? \
+                     WHERE partner_id = ? AND number = ? AND blocked_at IS NULL",
+                )
+                .bind(blocked.since.millis())
+                .bind(&blocked.why)
+                .bind(partner.as_str())
+                .bind(number)
+                .execute(tx)
+                .await?;
+                Ok(updated.rows_affected() == 1)
             })
         })
         .await
@@ -261,7 +310,7 @@ async fn add_sender(
 ) -> Result<(), Fault> {
     query(
         "INSERT INTO sender_numbers (partner_id, number, created_at) VALUES (?, ?, ?) \
-         ON DUPLICATE KEY UPDATE number = VALUES(number)",
+         ON DUPLICATE KEY UPDATE blocked_at = NULL, blocked_why = NULL",
     )
     .bind(partner.as_str())
     .bind(number)

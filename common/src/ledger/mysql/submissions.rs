@@ -13,11 +13,33 @@ use crate::domain::phase::Phase;
 use crate::ledger::delays::RETRY;
 use crate::ledger::rows::{NewDelay, NewEvent};
 use crate::ledger::settling::latest;
-use crate::ledger::submissions::ClaimedRow;
-use crate::ledger::{Claim, ClaimedCall, Dispatch, Hold, LedgerError, Settlement, Submissions};
+use crate::ledger::submissions::{ClaimedRow, LookedRow};
+use crate::ledger::{
+    Claim, ClaimedCall, Dispatch, Hold, LedgerError, Looked, Settlement, Submissions,
+};
 
 #[async_trait]
 impl Submissions for MysqlLedger {
+    async fn look(&self, messages: &[MessageId]) -> Result<Vec<Looked>, LedgerError> {
+        let rows: Vec<LookedRow> = self
+            .read(&messages, |connection, messages| {
+                Box::pin(async move {
+                    let rows = sqlx::query_as(
+                        "SELECT m.message_id, m.partner_id, m.created_at, m.sealed \
+                         FROM JSON_TABLE(?, '$[*]' \
+                         COLUMNS (id CHAR(13) CHARACTER SET ascii PATH '$')) j \
+                         STRAIGHT_JOIN messages m FORCE INDEX (PRIMARY) ON m.message_id = j.id",
+                    )
+                    .bind(json_ids(messages.iter()))
+                    .fetch_all(connection)
+                    .await?;
+                    Ok(rows)
+                })
+            })
+            .await?;
+        rows.into_iter().map(LookedRow::read).collect()
+    }
+
     async fn claim(
         &self,
         me: InstanceId,
@@ -79,8 +101,8 @@ impl Submissions for MysqlLedger {
 /// subquery, which a locking read does not lock.
 macro_rules! claimed_columns {
     () => {
-        "m.message_id, m.message_type, m.purpose, m.lane, m.attempt, m.sealed, m.valid_until, \
-         m.poison, EXISTS (SELECT 1 FROM partners p WHERE p.partner_id = m.partner_id \
+        "m.message_id, m.partner_id, m.message_type, m.purpose, m.lane, m.attempt, m.sealed, \
+         m.valid_until, m.poison, EXISTS (SELECT 1 FROM partners p WHERE p.partner_id = m.partner_id \
          AND p.webhook_sent = 1 AND p.webhook_url IS NOT NULL) AS tell_sent"
     };
 }

@@ -6,9 +6,10 @@ use sqlx::SqliteConnection;
 use super::{SqliteLedger, from_sqlx};
 use crate::clock::Timestamp;
 use crate::domain::id::PartnerId;
-use crate::ledger::partners::{PartnerRow, Presented, RefreshRow};
+use crate::ledger::partners::{PartnerRow, Presented, RefreshRow, SenderRow};
 use crate::ledger::{
-    LedgerError, NewPartner, Partner, PartnerStatus, Partners, RefreshOutcome, RefreshToken,
+    Blocked, LedgerError, NewPartner, Partner, PartnerStatus, Partners, RefreshOutcome,
+    RefreshToken, RegisteredSender,
 };
 
 const SELECT: &str = "SELECT partner_id, name, active, secret_hash, credential_version, per_second, \
@@ -105,11 +106,55 @@ impl Partners for SqliteLedger {
     }
 
     async fn senders(&self, partner: &PartnerId) -> Result<Vec<String>, LedgerError> {
-        sqlx::query_scalar("SELECT number FROM sender_numbers WHERE partner_id = ?")
-            .bind(partner.as_str())
-            .fetch_all(self.readers())
+        sqlx::query_scalar(
+            "SELECT number FROM sender_numbers WHERE partner_id = ? AND blocked_at IS NULL",
+        )
+        .bind(partner.as_str())
+        .fetch_all(self.readers())
+        .await
+        .map_err(from_sqlx)
+    }
+
+    async fn registered_senders(
+        &self,
+        partner: &PartnerId,
+    ) -> Result<Vec<RegisteredSender>, LedgerError> {
+        let rows: Vec<SenderRow> = sqlx::query_as(
+            "SELECT number, blocked_at, blocked_why FROM sender_numbers WHERE partner_id = ? \
+             ORDER BY number",
+        )
+        .bind(partner.as_str())
+        .fetch_all(self.readers())
+        .await
+        .map_err(from_sqlx)?;
+        Ok(rows.into_iter().map(SenderRow::read).collect())
+    }
+
+    async fn block_sender(
+        &self,
+        partner: &PartnerId,
+        number: &str,
+        blocked: &Blocked,
+    ) -> Result<bool, LedgerError> {
+        let (partner, number, blocked) = (partner.clone(), number.to_owned(), blocked.clone());
+        self.writer
+            .run(move |connection| {
+                Box::pin(async move {
+                    let updated = sqlx::query(
+                        "UPDATE sender_numbers SET blocked_at = ?, blocked_why = ? \
+                         WHERE partner_id = ? AND number = ? AND blocked_at IS NULL",
+                    )
+                    .bind(blocked.since.millis())
+                    .bind(blocked.why)
+                    .bind(partner.as_str())
+                    .bind(number)
+                    .execute(connection)
+                    .await
+                    .map_err(from_sqlx)?;
+                    Ok(updated.rows_affected() == 1)
+                })
+            })
             .await
-            .map_err(from_sqlx)
     }
 
     async fn allow_sender(
@@ -237,7 +282,7 @@ async fn add_sender(
 ) -> Result<(), LedgerError> {
     sqlx::query(
         "INSERT INTO sender_numbers (partner_id, number, created_at) VALUES (?, ?, ?) \
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT (partner_id, number) DO UPDATE SET blocked_at = NULL, blocked_why = NULL",
     )
     .bind(partner.as_str())
     .bind(number)

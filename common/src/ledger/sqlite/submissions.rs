@@ -13,11 +13,25 @@ use crate::domain::phase::Phase;
 use crate::ledger::delays::RETRY;
 use crate::ledger::rows::{NewDelay, NewEvent};
 use crate::ledger::settling::latest;
-use crate::ledger::submissions::ClaimedRow;
-use crate::ledger::{Claim, ClaimedCall, Dispatch, Hold, LedgerError, Settlement, Submissions};
+use crate::ledger::submissions::{ClaimedRow, LookedRow};
+use crate::ledger::{
+    Claim, ClaimedCall, Dispatch, Hold, LedgerError, Looked, Settlement, Submissions,
+};
 
 #[async_trait]
 impl Submissions for SqliteLedger {
+    async fn look(&self, messages: &[MessageId]) -> Result<Vec<Looked>, LedgerError> {
+        let rows: Vec<LookedRow> = sqlx::query_as(
+            "SELECT m.message_id, m.partner_id, m.created_at, m.sealed FROM json_each(?) j \
+             CROSS JOIN messages m ON m.message_id = j.value",
+        )
+        .bind(super::intake::id_list(messages.iter().copied()))
+        .fetch_all(self.readers())
+        .await
+        .map_err(from_sqlx)?;
+        rows.into_iter().map(LookedRow::read).collect()
+    }
+
     async fn claim(
         &self,
         me: InstanceId,
@@ -169,7 +183,7 @@ async fn held(
 ) -> Result<ClaimedCall, LedgerError> {
     let ids = super::intake::id_list(claim.members.iter().map(|member| member.id));
     let rows: Vec<ClaimedRow> = sqlx::query_as(
-        "SELECT m.message_id, m.message_type, m.purpose, m.lane, m.attempt, m.sealed, \
+        "SELECT m.message_id, m.partner_id, m.message_type, m.purpose, m.lane, m.attempt, m.sealed, \
          m.valid_until, m.poison, \
          coalesce(p.webhook_sent = 1 AND p.webhook_url IS NOT NULL, 0) AS tell_sent \
          FROM json_each(?1) j CROSS JOIN messages m ON m.message_id = j.value \

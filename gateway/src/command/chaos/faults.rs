@@ -385,9 +385,10 @@ async fn refuses_an_old_ledger(stage: &Stage) -> anyhow::Result<()> {
 
 async fn vendor_away(stage: &Stage, seconds: u64) -> anyhow::Result<()> {
     let simulator = &stage.site.simulator;
-    simulator.door(Family::Carrier).shut().await;
+    let door = simulator.door(Family::Carrier)?;
+    door.shut().await;
     sleep(Duration::from_secs(seconds)).await;
-    simulator.door(Family::Carrier).open().await;
+    door.open().await;
     Ok(())
 }
 

@@ -12,8 +12,9 @@ pub(super) const SUBJECT: &str = "배송 안내문입니다";
 /// The value of a template's variable.
 pub(super) const VARIABLE: &str = "홍길동고객님";
 
-/// The sender numbers the partner may use. RCS hangs on a company's number.
-pub(super) const SENDERS: [&str; 2] = ["0200000000", "15880000"];
+/// The sender numbers the partner may use, and the domain of its mails. RCS hangs on a company's
+/// number.
+pub(super) const SENDERS: [&str; 3] = ["0200000000", "15880000", "demo.example"];
 
 /// One message: its type, the last two digits of its recipient, and its end.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +26,12 @@ pub(super) struct Case {
     pub(super) reason: Option<Reason>,
 }
 
-use MessageType::{KakaoAlimtalk, KakaoBrandMessage, Lms, Mms, NaverTalk, Rcs, Sms};
+use MessageType::{Email, KakaoAlimtalk, KakaoBrandMessage, Lms, Mms, NaverTalk, Rcs, Sms};
 
 /// Every message the demo sends. The same trouble ends differently by vendor: a carrier whose
 /// answer is lost reports under an id nobody was told, the RCS hub's report bears our id, Kakao can
 /// be asked, TalkTalk answers at once or never.
-pub(super) const CASES: [Case; 46] = [
+pub(super) const CASES: [Case; 48] = [
     delivered("delivered", Sms, 0),
     delivered("delivered", Lms, 0),
     delivered("delivered", Mms, 0),
@@ -38,7 +39,9 @@ pub(super) const CASES: [Case; 46] = [
     delivered("delivered", KakaoBrandMessage, 0),
     delivered("delivered", NaverTalk, 0),
     delivered("delivered", Rcs, 0),
+    delivered("delivered", Email, 0),
     failed("no such recipient", Sms, 51, Reason::InvalidRecipient),
+    failed("no such recipient", Email, 51, Reason::InvalidRecipient),
     failed(
         "no such recipient",
         KakaoAlimtalk,
@@ -144,6 +147,7 @@ impl Case {
     pub(super) fn recipient(&self) -> String {
         match self.kind {
             NaverTalk => format!("demo-user-00{:02}", self.digits),
+            Email => format!("demo-user-00{:02}@mail.example", self.digits),
             _ => format!("010-0000-00{:02}", self.digits),
         }
     }
@@ -180,6 +184,10 @@ impl Case {
             }
             KakaoBrandMessage => request["channel"] = json!({"senderKey": "demo-sender-key"}),
             NaverTalk => request["channel"] = json!({"talkId": "demo-talk"}),
+            Email => {
+                request["from"] = json!("Demo <news@demo.example>");
+                request["subject"] = json!(SUBJECT);
+            }
             Rcs => {
                 request["from"] = json!("1588-0000");
                 request["channel"] = json!({
@@ -199,7 +207,7 @@ pub(super) fn secrets() -> Vec<String> {
         .collect();
     for case in &CASES {
         let recipient = case.recipient();
-        if case.kind != NaverTalk {
+        if !matches!(case.kind, NaverTalk | Email) {
             secrets.push(recipient.replace('-', ""));
         }
         secrets.push(recipient);
@@ -245,8 +253,11 @@ mod tests {
     #[test]
     fn every_digit_is_an_outcome_of_the_simulator() {
         for case in CASES.iter().filter(|case| case.digits != 0) {
+            let recipient = case.recipient();
+            // Of a mail address the part before the @ counts.
+            let digits = recipient.split('@').next().unwrap();
             assert_ne!(
-                Outcome::of_recipient(&case.recipient()),
+                Outcome::of_recipient(digits),
                 Outcome::Delivered,
                 "{case:?}"
             );

@@ -51,13 +51,17 @@ async fn settled(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 }
 
 fn files(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        files.push((name, std::fs::read(entry.path())?));
+        if entry.file_type()?.is_dir() {
+            found.extend(files(&entry.path())?);
+        } else {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.push((name, std::fs::read(entry.path())?));
+        }
     }
-    Ok(files)
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ url = "{quota}"
     )
 }
 
-/// An account and a route for each family of simulated vendors.
+/// An account and a route for each simulated vendor of the reference protocols.
 pub(crate) fn vendors(simulator: &Simulator, speed: Speed) -> String {
     let Speed { tps, concurrency } = speed;
     let mut text = String::new();
@@ -39,7 +39,9 @@ pub(crate) fn vendors(simulator: &Simulator, speed: Speed) -> String {
         (Family::Kakao, r#""KAKAO_ALIMTALK", "KAKAO_BRAND_MESSAGE""#),
         (Family::Talk, r#""NAVER_TALK""#),
     ] {
-        let url = simulator.base_url(family);
+        let Ok(url) = simulator.base_url(family) else {
+            continue;
+        };
         let _ = write!(
             text,
             r#"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pabal_common::crypto::SecretHasher;
 use pabal_common::domain::id::PartnerId;
-use pabal_common::domain::phone::SenderNumber;
+use pabal_common::domain::sender::Sender;
 use pabal_common::domain::text::Unencodable;
 use pabal_gateway::partners::{self, Application, Credentials, EXPRESS_PER_SECOND, PER_SECOND};
 use serde_json::json;
@@ -48,9 +48,9 @@ pub(crate) struct Arguments {
     /// another character)
     #[arg(long, value_name = "POLICY", default_value_t = Unencodable::Reject)]
     unencodable: Unencodable,
-    /// A number it may send from, such as 02-123-4567; may be repeated
+    /// A number it may send from, such as 02-123-4567, or the domain of its mails; may be repeated
     #[arg(long = "sender", value_name = "NUMBER")]
-    senders: Vec<SenderNumber>,
+    senders: Vec<Sender>,
     /// As JSON
     #[arg(long)]
     json: bool,

@@ -6,7 +6,7 @@ use pabal_common::clock::{Clock, SystemClock, Timestamp};
 use pabal_common::config::Values;
 use pabal_common::crypto::Sealer;
 use pabal_common::domain::id::PartnerId;
-use pabal_common::domain::phone::SenderNumber;
+use pabal_common::domain::sender::Sender;
 use pabal_common::ledger::Partner;
 use pabal_common::process::Visit;
 
@@ -55,9 +55,9 @@ Examples:
 pub(crate) struct AllowSender {
     /// The partner's id
     id: PartnerId,
-    /// National digits, such as 02-123-4567 or 1588-1234
+    /// National digits, such as 02-123-4567 or 1588-1234, or the domain of its mails
     #[arg(required = true, value_name = "NUMBER")]
-    numbers: Vec<SenderNumber>,
+    numbers: Vec<Sender>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -130,7 +130,7 @@ async fn allow_sender(registry: &Registry, arguments: AllowSender) -> Result<(),
         registry
             .storage
             .ledger
-            .allow_sender(&partner.id, number.digits(), registry.now())
+            .allow_sender(&partner.id, number.entry(), registry.now())
             .await?;
     }
     let senders = registry.storage.ledger.senders(&partner.id).await?;

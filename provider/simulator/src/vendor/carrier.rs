@@ -16,12 +16,19 @@ use pabal_common::domain::id::MessageId;
 use serde::{Deserialize, Serialize};
 
 use super::fault::{error, json};
-use super::{Fate, Member, Vendor};
+use super::{Fate, Member, Vendor, signature};
+use crate::callbacks::Callback;
 use crate::family::Family;
 use crate::outcome::{Ending, Outcome};
 use crate::reports::{Item, Notation};
 
 const KEY: &str = "x-api-key";
+
+pub(crate) const CALLBACK: Callback = Callback {
+    batch: 100,
+    body: callback_body,
+    headers: signature::headers,
+};
 
 #[derive(Deserialize)]
 struct Submit<'a> {
@@ -65,7 +72,7 @@ enum Id {
     Decimal(u64),
 }
 
-pub(super) fn router(vendor: Arc<Vendor>) -> Router {
+pub(crate) fn router(vendor: Arc<Vendor>) -> Router {
     Router::new()
         .route("/v2/messages", post(submit))
         .route("/v2/health", get(health))
@@ -132,7 +139,7 @@ fn answer_of(fates: &[Fate]) -> Submitted {
     }
 }
 
-pub(super) fn callback_body(items: &[Item], now: Timestamp) -> Option<Vec<u8>> {
+fn callback_body(_: &Vendor, items: &[Item], at: Timestamp) -> serde_json::Result<Vec<u8>> {
     let reports: Vec<_> = items
         .iter()
         .map(|item| Report {
@@ -149,8 +156,8 @@ pub(super) fn callback_body(items: &[Item], now: Timestamp) -> Option<Vec<u8>> {
                 Ending::RecipientBlocked => "4103",
                 Ending::Spam => "4104",
             },
-            at: now,
+            at,
         })
         .collect();
-    serde_json::to_vec(&reports).ok()
+    serde_json::to_vec(&reports)
 }

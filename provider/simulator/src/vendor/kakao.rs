@@ -5,9 +5,7 @@
 //! Ids are `KKO` and twenty decimal digits, or the bare decimal number.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -18,16 +16,15 @@ use pabal_common::clock::{Clock as _, SystemClock, Timestamp};
 use pabal_common::domain::id::MessageId;
 use serde::{Deserialize, Serialize};
 
+use super::archive::Logged;
 use super::fault::{error, json};
 use super::{Fate, Member, Vendor, lock};
 use crate::family::Family;
 use crate::outcome::{Ending, Outcome};
-use crate::reports::{Item, Notation};
+use crate::reports::Notation;
 
 const KEY: &str = "x-kakao-key";
 const MAX_PAGE: usize = 1000;
-/// How many results and messages are remembered.
-const REMEMBERED: usize = 1_000_000;
 
 /// Accepted, the result follows.
 const ACCEPTED: &str = "0000";
@@ -35,89 +32,6 @@ const ACCEPTED: &str = "0000";
 const UNCONFIRMED: &str = "3005";
 /// In progress.
 const IN_PROGRESS: &str = "4161";
-
-/// What can be polled and asked for.
-pub(crate) struct Archive {
-    epoch: u64,
-    log: VecDeque<Logged>,
-    /// How many were dropped from the log's head.
-    dropped: usize,
-    known: HashMap<MessageId, Known>,
-    order: VecDeque<MessageId>,
-}
-
-#[derive(Clone, Copy)]
-struct Logged {
-    item: Item,
-    at: Timestamp,
-}
-
-#[derive(Clone, Copy)]
-struct Known {
-    vendor: u64,
-    ending: Ending,
-    final_at: Option<Timestamp>,
-}
-
-impl Archive {
-    pub(super) fn new(epoch: u64) -> Self {
-        Self {
-            epoch,
-            log: VecDeque::new(),
-            dropped: 0,
-            known: HashMap::new(),
-            order: VecDeque::new(),
-        }
-    }
-
-    /// Remembers a message that was taken; its result, if one is owed, is known after `delay`.
-    pub(super) fn remember(
-        &mut self,
-        member: &Member,
-        vendor: u64,
-        at: Timestamp,
-        delay: Option<Duration>,
-    ) {
-        let final_at = match (member.outcome, delay) {
-            (Outcome::ReportNever, _) => None,
-            (_, delay) => Some(at.plus(delay.unwrap_or_default())),
-        };
-        let known = Known {
-            vendor,
-            ending: member.outcome.ending(),
-            final_at,
-        };
-        if self.known.insert(member.message, known).is_none() {
-            self.order.push_back(member.message);
-        }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
-    /// Makes results visible to polls.
-    pub(super) fn publish(&mut self, items: &[Item], at: Timestamp) {
-        for item in items {
-            self.log.push_back(Logged { item: *item, at });
-            if self.log.len() > REMEMBERED {
-                self.log.pop_front();
-                self.dropped += 1;
-            }
-        }
-    }
-
-    /// A cursor of another log starts at this one's head.
-    fn position(&self, cursor: Option<&str>) -> usize {
-        cursor
-            .and_then(|cursor| cursor.split_once('-'))
-            .filter(|(epoch, _)| *epoch == self.epoch.to_string())
-            .and_then(|(_, position)| position.parse().ok())
-            .unwrap_or(0)
-            .clamp(self.dropped, self.dropped + self.log.len())
-    }
-}
 
 #[derive(Deserialize)]
 struct Submit<'a> {
@@ -207,7 +121,7 @@ struct AskedResult {
     at: Option<Timestamp>,
 }
 
-pub(super) fn router(vendor: Arc<Vendor>) -> Router {
+pub(crate) fn router(vendor: Arc<Vendor>) -> Router {
     Router::new()
         .route("/v3/messages", post(submit).get(ask))
         .route("/v3/results", get(poll))
@@ -294,24 +208,15 @@ async fn poll(
     if !vendor.is_authorised(&headers, KEY, "") {
         return refused();
     }
-    let mut archive = lock(&vendor.archive);
-    let due = vendor.reports.take_due(REMEMBERED);
-    if !due.is_empty() {
-        vendor.announce(&due);
-        archive.publish(&due, SystemClock.now());
-        vendor.settle(&due);
-    }
-    let from = archive.position(query.after.as_deref());
+    vendor.publish_due();
     let limit = query.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
-    let waiting = archive.log.iter().skip(from - archive.dropped);
-    let results: Vec<_> = waiting.take(limit).map(polled).collect();
-    let next = from + results.len();
+    let page = lock(&vendor.archive).page(query.after.as_deref(), limit);
     json(
         200,
         &Page {
-            next: format!("{}-{next}", archive.epoch),
-            more: next < archive.dropped + archive.log.len(),
-            results,
+            results: page.results.iter().map(polled).collect(),
+            next: page.next,
+            more: page.more,
         },
     )
 }
@@ -349,9 +254,8 @@ async fn ask(
     let now = SystemClock.now();
     let archive = lock(&vendor.archive);
     let messages = serials.into_iter().map(|serial| {
-        let known = archive.known.get(&serial);
-        let is_final = |known: &&Known| known.final_at.is_some_and(|at| at <= now);
-        let ended = known.filter(is_final);
+        let known = archive.known(serial);
+        let ended = known.filter(|known| known.is_final(now));
         AskedResult {
             serial,
             found: known.is_some(),

@@ -1,20 +1,27 @@
-//! What the four vendors share: the table's rows turned into answers, reports and faults.
+//! What the vendors share: the table's rows turned into answers, reports and faults.
 
+mod archive;
 pub(crate) mod carrier;
 pub(crate) mod fault;
 pub(crate) mod kakao;
 mod manner;
+pub(crate) mod navertalk;
+pub(crate) mod nhn;
+pub(crate) mod rbm;
 pub(crate) mod rcshub;
+mod signature;
+pub(crate) mod smpp;
+pub(crate) mod smtp;
+pub(crate) mod solapi;
 pub(crate) mod talk;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::HeaderMap;
 use futures::future::join_all;
-use pabal_common::clock::{Clock as _, SystemClock, Timestamp};
+use pabal_common::clock::{Clock as _, SystemClock};
 use pabal_common::domain::id::MessageId;
 use secrecy::ExposeSecret as _;
 use tokio::sync::{oneshot, watch};
@@ -28,8 +35,8 @@ use crate::outcome::{Ending, Outcome};
 use crate::record::{Record, Reported};
 use crate::reports::{Item, Notation, Reports};
 use crate::script::NextAnswer;
+use archive::{Archive, REMEMBERED};
 use fault::Fault;
-use kakao::Archive;
 use manner::{Manner, Sights};
 
 /// How many forced answers may wait.
@@ -65,8 +72,10 @@ pub(crate) struct Vendor {
     pub(crate) door: Door,
     pub(crate) reports: Reports,
     pub(crate) record: Arc<Record>,
-    /// What can be polled and asked for; empty at vendors that offer neither.
+    /// What can be polled and asked for; empty at vendors that are not polled.
     pub(crate) archive: Mutex<Archive>,
+    /// What callers gave along with their messages, to be given back; empty at vendors that do not.
+    pub(crate) echoes: Mutex<HashMap<MessageId, solapi::CustomFields>>,
     max_waiting_reports: usize,
     observer: Option<Arc<dyn Observer>>,
     callback_base: watch::Receiver<Option<String>>,
@@ -79,6 +88,7 @@ impl Vendor {
     /// A vendor that goes on where its record stopped.
     pub(crate) fn new(
         family: Family,
+        account: &AccountConfig,
         config: &SimulatorConfig,
         door: Door,
         record: Arc<Record>,
@@ -87,11 +97,12 @@ impl Vendor {
     ) -> Self {
         let vendor = Self {
             family,
-            account: config.account(family).clone(),
+            account: account.clone(),
             pace: config.pace,
             door,
             reports: Reports::default(),
             archive: Mutex::new(Archive::new(record.epoch())),
+            echoes: Mutex::default(),
             record,
             max_waiting_reports: config.max_waiting_reports,
             observer: config.observer.clone(),
@@ -104,23 +115,9 @@ impl Vendor {
         vendor
     }
 
-    /// The vendor's HTTP interface.
-    pub(crate) fn router(self: Arc<Self>) -> Router {
-        match self.family {
-            Family::Carrier => carrier::router(self),
-            Family::Rcshub => rcshub::router(self),
-            Family::Kakao => kakao::router(self),
-            Family::Talk => talk::router(self),
-        }
-    }
-
-    /// A callback's body; `None` if the vendor does not call back.
-    pub(crate) fn callback_body(&self, items: &[Item], now: Timestamp) -> Option<Vec<u8>> {
-        match self.family {
-            Family::Carrier => carrier::callback_body(items, now),
-            Family::Rcshub => rcshub::callback_body(items, now),
-            Family::Kakao | Family::Talk => None,
-        }
+    /// The address to configure as the vendor's base URL.
+    pub(crate) fn base_url(&self) -> String {
+        format!("{}://{}", self.family.scheme(), self.door.address())
     }
 
     /// Where callbacks go.
@@ -174,10 +171,23 @@ impl Vendor {
         }
     }
 
-    /// Tells the observer that these reports go out now.
+    /// Tells the observer that these reports go out now, and makes them visible to polls.
     pub(crate) fn announce(&self, items: &[Item]) {
         if let Some(observer) = &self.observer {
             observer.reports(&mut items.iter().map(|item| item.message));
+        }
+        self.archive(|archive| archive.publish(items, SystemClock.now()));
+    }
+
+    /// Makes visible to polls what is due; where a callback is to take it, that does.
+    pub(crate) fn publish_due(&self) {
+        if self.calls_back() {
+            return;
+        }
+        let due = self.reports.take_due(REMEMBERED);
+        if !due.is_empty() {
+            self.announce(&due);
+            self.settle(&due);
         }
     }
 
@@ -263,7 +273,7 @@ impl Vendor {
 
     /// When a member's first report is due, if one is.
     fn first_report(&self, member: &Member, answered: bool) -> Option<Duration> {
-        if self.family == Family::Talk || (answered && self.ends_in_answer(member)) {
+        if !self.family.reports() || (answered && self.ends_in_answer(member)) {
             return None;
         }
         match member.outcome {
@@ -276,12 +286,11 @@ impl Vendor {
     }
 
     fn ends_in_answer(&self, member: &Member) -> bool {
-        member.immediate && (self.family == Family::Talk || !member.outcome.is_about_reports())
+        member.immediate && (!self.family.reports() || !member.outcome.is_about_reports())
     }
 
     fn await_early(&self, vendor: u64) -> Option<oneshot::Receiver<()>> {
-        let heard = self.family == Family::Kakao || self.callback_base.borrow().is_some();
-        heard.then(|| {
+        self.is_heard().then(|| {
             let (arrived, waiting) = oneshot::channel();
             let mut early = lock(&self.early);
             early.retain(|_, waiting| !waiting.is_closed());
@@ -290,8 +299,18 @@ impl Vendor {
         })
     }
 
+    /// Whether callbacks take the reports that fall due.
+    fn calls_back(&self) -> bool {
+        self.family.callback().is_some() && self.callback_base.borrow().is_some()
+    }
+
+    /// Whether there is a way for reports to reach the caller.
+    fn is_heard(&self) -> bool {
+        self.family.is_polled() || self.family.callback().is_none() || self.calls_back()
+    }
+
     fn archive(&self, change: impl FnOnce(&mut Archive)) {
-        if self.family == Family::Kakao {
+        if self.family.is_polled() {
             change(&mut lock(&self.archive));
         }
     }

@@ -16,10 +16,17 @@ use pabal_common::domain::id::MessageId;
 use serde::{Deserialize, Serialize};
 
 use super::fault::{error, json};
-use super::{Fate, Member, Vendor};
+use super::{Fate, Member, Vendor, signature};
+use crate::callbacks::Callback;
 use crate::family::Family;
 use crate::outcome::{Ending, Outcome};
 use crate::reports::{Item, Notation};
+
+pub(crate) const CALLBACK: Callback = Callback {
+    batch: 100,
+    body: callback_body,
+    headers: signature::headers,
+};
 
 #[derive(Deserialize)]
 struct Submit<'a> {
@@ -56,7 +63,7 @@ struct Rejected {
 }
 
 #[derive(Serialize)]
-struct Callback {
+struct Reports {
     reports: Vec<Report>,
 }
 
@@ -70,7 +77,7 @@ struct Report {
     at: Timestamp,
 }
 
-pub(super) fn router(vendor: Arc<Vendor>) -> Router {
+pub(crate) fn router(vendor: Arc<Vendor>) -> Router {
     Router::new()
         .route("/rcs/v1/messages", post(submit))
         .route("/rcs/v1/health", get(health))
@@ -140,7 +147,7 @@ fn answer_of(members: &[Member], fates: &[Fate]) -> Submitted {
     answer
 }
 
-pub(super) fn callback_body(items: &[Item], now: Timestamp) -> Option<Vec<u8>> {
+fn callback_body(_: &Vendor, items: &[Item], at: Timestamp) -> serde_json::Result<Vec<u8>> {
     let reports = items
         .iter()
         .map(|item| {
@@ -165,9 +172,9 @@ pub(super) fn callback_body(items: &[Item], now: Timestamp) -> Option<Vec<u8>> {
                     Ending::RecipientBlocked => "8802",
                     Ending::Spam => "8803",
                 },
-                at: now,
+                at,
             }
         })
         .collect();
-    serde_json::to_vec(&Callback { reports }).ok()
+    serde_json::to_vec(&Reports { reports })
 }

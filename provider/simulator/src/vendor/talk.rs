@@ -30,7 +30,7 @@ struct Options {
     reference: MessageId,
 }
 
-pub(super) fn router(vendor: Arc<Vendor>) -> Router {
+pub(crate) fn router(vendor: Arc<Vendor>) -> Router {
     Router::new()
         .route("/chatbot/v1/event", post(submit))
         .route("/chatbot/v1/health", get(health))

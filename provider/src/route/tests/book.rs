@@ -9,7 +9,9 @@ use tokio::time::sleep;
 
 use super::vendor::{SMS, Vendor, book, book_of, close, ordinary, timed, wide};
 use crate::Provider;
-use crate::route::{BookError, Health, NoRoute, Observation, RouteBook, RouteSettings, RouteSpec};
+use crate::route::{
+    BookError, Fit, Health, NoRoute, Observation, RouteBook, RouteSettings, RouteSpec,
+};
 
 #[tokio::test(start_paused = true)]
 async fn weights_are_honoured_over_a_thousand_picks() {
@@ -75,7 +77,7 @@ async fn the_next_priority_is_used_only_while_no_route_of_the_first_is_usable() 
 #[tokio::test(start_paused = true)]
 async fn without_a_usable_route_the_answer_is_no_at_once() {
     let book = book(vec![wide("a")]);
-    let none = book.permit(MessageType::Rcs, Lane::Express, 1);
+    let none = book.permit(MessageType::Rcs, Fit::any(), Lane::Express, 1);
     assert_eq!(
         none.now_or_never().unwrap().unwrap_err(),
         NoRoute(MessageType::Rcs)

@@ -3,6 +3,7 @@ use std::time::Duration;
 use pabal_common::clock::Timestamp;
 use proptest::prelude::*;
 
+use crate::provider::Closed;
 use crate::route::{Condition, Health, Observation, RouteHealth, SharedState};
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -205,7 +206,10 @@ fn a_state_from_a_clock_that_is_ahead_does_not_overrule_what_happens_next() {
         route.observe(Observation::NotConnected, at(100));
     }
     let told = route.shared().unwrap();
-    assert_eq!((told.since, told.condition), (at(100), Condition::Closed));
+    assert_eq!(
+        (told.since, told.condition),
+        (at(100), Condition::Closed(None))
+    );
 }
 
 #[test]
@@ -226,6 +230,51 @@ fn hearing_the_own_state_again_does_not_begin_the_count_of_failures_anew() {
     assert_eq!(route.health(at(800)), Health::Fail);
 }
 
+#[test]
+fn a_route_that_the_vendor_closed_is_probed_gently_until_a_message_gets_through() {
+    let mut route = RouteHealth::new(100, START);
+    let closed = Observation::Closed(Closed::Balance);
+    let mut now = 0;
+    for wait in [30_000, 60_000, 120_000, 240_000, 300_000, 300_000] {
+        assert!(route.observe(closed, at(now)));
+        assert_eq!(route.closed_by_vendor(), Some(Closed::Balance));
+        assert_eq!(route.allowed_rate(at(now)), 0);
+        assert_eq!(route.probe_due(), Some(at(now + wait)));
+        now += wait;
+        // The vendor answers, and tells the next message again that there is no balance.
+        assert!(route.take_probe(at(now)));
+        route.probe_ended(true, at(now));
+        assert_eq!(route.closed_by_vendor(), None);
+    }
+    route.observe(Observation::Answered, at(now));
+    route.observe(closed, at(now));
+    assert_eq!(route.probe_due(), Some(at(now + 30_000)));
+}
+
+#[test]
+fn why_a_vendor_closed_the_account_is_told_and_learned() {
+    let mut route = RouteHealth::new(100, START);
+    route.observe(Observation::Closed(Closed::Suspended), at(0));
+    let told = route.shared().unwrap();
+    let mut other = RouteHealth::new(100, START);
+    other.learn(told, at(50));
+    assert_eq!(other.closed_by_vendor(), Some(Closed::Suspended));
+    // One that only failed to connect hears why, and one that knows why does not forget it.
+    let mut failed = closed_at_start();
+    let later = SharedState {
+        since: at(100),
+        ..told
+    };
+    failed.learn(later, at(100));
+    assert_eq!(failed.closed_by_vendor(), Some(Closed::Suspended));
+    let unaware = SharedState {
+        since: at(200),
+        condition: Condition::Closed(None),
+    };
+    failed.learn(unaware, at(200));
+    assert_eq!(failed.closed_by_vendor(), Some(Closed::Suspended));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     See(Observation),
@@ -240,10 +289,12 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
         proptest::option::of(0..120_000_u64).prop_map(throttled),
         Just(Observation::NotConnected),
         Just(Observation::Lost),
+        Just(Observation::Closed(Closed::Quota)),
     ];
     let condition = prop_oneof![
         Just(Condition::Open),
-        Just(Condition::Closed),
+        Just(Condition::Closed(None)),
+        Just(Condition::Closed(Some(Closed::Balance))),
         (any::<u32>(), 0..10_000_000_u64).prop_map(|(rate, from)| Condition::Limited {
             rate,
             from: at(from),

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use tokio::sync::oneshot::Receiver;
 
 use super::vendor::{SMS, book, timed, wide};
-use crate::route::line::Reply;
-use crate::route::state::State;
-use crate::route::{RouteSettings, RouteSpec};
+use crate::route::line::{Group, Reply};
+use crate::route::state::{Seat, State};
+use crate::route::{Fit, RouteSettings, RouteSpec};
 
 const LMS: MessageType = MessageType::Lms;
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -49,14 +49,24 @@ impl Crowd {
     fn at(routes: &[RouteSettings]) -> Self {
         let specs = routes.iter().cloned().map(RouteSpec::new);
         let specs: Vec<_> = specs.map(Result::unwrap).collect();
+        let seats = specs.into_iter().enumerate().map(|(at, spec)| Seat {
+            at,
+            spec,
+            batch: 100,
+            anew: true,
+            paused: false,
+        });
+        let mut state = State::default();
+        state.set_routes(seats, NOW);
         Self {
-            state: State::new(specs.iter().map(|spec| (spec, 100)), NOW),
+            state,
             waiting: Vec::new(),
         }
     }
 
     fn join(&mut self, lane: Lane, kind: MessageType) -> Option<Begun> {
-        let (_, told) = self.state.lines.join(kind, lane, 1);
+        let fit = Fit::any();
+        let (_, told) = self.state.lines.join(Group { kind, fit }, lane, 1);
         self.waiting.push(Waiting { lane, told });
         self.serve()
     }
@@ -163,7 +173,10 @@ fn types_that_share_a_route_share_its_turns() {
 #[tokio::test(start_paused = true)]
 async fn four_ordinary_calls_then_one_of_bulk() {
     let book = book(vec![narrow("a", &[SMS])]);
-    let held = book.permit(SMS, Lane::Express, 1).await.unwrap();
+    let held = book
+        .permit(SMS, Fit::any(), Lane::Express, 1)
+        .await
+        .unwrap();
     let order = Mutex::new(String::new());
     let lanes = [
         [Lane::Bulk; 3].as_slice(),
@@ -171,7 +184,7 @@ async fn four_ordinary_calls_then_one_of_bulk() {
         &[Lane::Express],
     ];
     let all = lanes.concat().into_iter().map(|lane| {
-        let waiting = book.permit(SMS, lane, 1);
+        let waiting = book.permit(SMS, Fit::any(), lane, 1);
         let order = &order;
         async move {
             let _permit = waiting.await.unwrap();
@@ -196,15 +209,19 @@ async fn where_it_is_bulks_turn_small_ordinary_wishes_do_not_take_its_tokens() {
         ..wide("a")
     }]);
     for _ in 0..4 {
-        drop(book.permit(SMS, Lane::Ordinary, 25).await.unwrap());
+        drop(
+            book.permit(SMS, Fit::any(), Lane::Ordinary, 25)
+                .await
+                .unwrap(),
+        );
     }
-    let bulk = book.permit(SMS, Lane::Bulk, 100);
+    let bulk = book.permit(SMS, Fit::any(), Lane::Bulk, 100);
     tokio::pin!(bulk);
     assert!(
         bulk.as_mut().now_or_never().is_none(),
         "the bucket is empty"
     );
-    let small = book.permit(SMS, Lane::Ordinary, 1);
+    let small = book.permit(SMS, Fit::any(), Lane::Ordinary, 1);
     tokio::pin!(small);
     assert!(small.as_mut().now_or_never().is_none());
     let (permit, took) = timed(async {

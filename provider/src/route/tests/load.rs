@@ -7,7 +7,7 @@ use pabal_common::domain::kind::Lane;
 use tokio::time::timeout;
 
 use super::vendor::{SMS, book, ordinary, wide};
-use crate::route::{Observation, RouteSettings};
+use crate::route::{Fit, Observation, RouteSettings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn threads_that_wait_give_up_and_close_routes_leave_every_slot_free() {
@@ -27,7 +27,7 @@ async fn threads_that_wait_give_up_and_close_routes_leave_every_slot_free() {
         tokio::spawn(async move {
             let lane = Lane::ALL[number as usize % Lane::ALL.len()];
             let call = async {
-                let Ok(mut permit) = book.permit(SMS, lane, 3).await else {
+                let Ok(mut permit) = book.permit(SMS, Fit::any(), lane, 3).await else {
                     return;
                 };
                 let calls = IN_FLIGHT.fetch_add(1, Ordering::SeqCst) + 1;

@@ -10,7 +10,9 @@ use pabal_common::domain::kind::{Lane, MessageType};
 use pabal_common::domain::report::{Report, VendorAccount};
 use tokio::time::Instant;
 
-use crate::route::{NoRoute, Observation, Permit, RouteBook, RouteSettings, RouteSpec};
+use crate::route::{
+    Carries, Fit, NoRoute, Observation, Permit, RouteBook, RouteSettings, RouteSpec,
+};
 use crate::{
     AskError, Asked, Call, CallbackError, Capabilities, Found, Outcome, PollError, Polled,
     ProbeError, Provider, ReportPath,
@@ -45,6 +47,14 @@ impl Vendor {
             probes: AtomicUsize::new(0),
             probing: AtomicUsize::new(0),
             most_probing: AtomicUsize::new(0),
+        }
+    }
+
+    /// Of another account than the others here.
+    pub(super) fn of_account(name: &str) -> Self {
+        Self {
+            account: VendorAccount::new("fake", name),
+            ..Self::with_batch(100)
         }
     }
 
@@ -108,6 +118,7 @@ pub(super) fn wide(name: &str) -> RouteSettings {
         priority: 0,
         tps: 100_000,
         concurrency: 10_000,
+        carries: Carries::default(),
     }
 }
 
@@ -143,7 +154,7 @@ pub(super) async fn timed<T>(doing: impl Future<Output = T>) -> (T, Duration) {
 
 /// A permit for a call in the ordinary lane.
 pub(super) async fn ordinary(book: &RouteBook, wanted: usize) -> Result<Permit, NoRoute> {
-    book.permit(SMS, Lane::Ordinary, wanted).await
+    book.permit(SMS, Fit::any(), Lane::Ordinary, wanted).await
 }
 
 /// Closes the route at a place, as failed connects do.

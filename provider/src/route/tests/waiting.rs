@@ -8,7 +8,7 @@ use pabal_common::domain::kind::{Lane, MessageType};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::vendor::{SMS, Vendor, book, book_of, close, ordinary, timed, wide};
-use crate::route::{NoRoute, Observation, RouteSettings};
+use crate::route::{Fit, NoRoute, Observation, RouteSettings};
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_is_told_when_the_last_route_closes() {
@@ -81,7 +81,7 @@ async fn waiters_are_served_in_the_order_of_coming_and_express_before_them() {
     ]
     .into_iter()
     .map(|(name, lane, wanted)| {
-        let waiting = book.permit(SMS, lane, wanted);
+        let waiting = book.permit(SMS, Fit::any(), lane, wanted);
         let order = Arc::clone(&order);
         async move {
             let _permit = waiting.await.unwrap();
@@ -113,7 +113,9 @@ async fn a_large_wish_is_not_starved_by_small_ones_of_another_type() {
     assert!(large.as_mut().now_or_never().is_none());
     let small = async {
         loop {
-            let _ = book.permit(MessageType::Lms, Lane::Ordinary, 1).await;
+            let _ = book
+                .permit(MessageType::Lms, Fit::any(), Lane::Ordinary, 1)
+                .await;
         }
     };
     let first = tokio::select! {
@@ -138,7 +140,7 @@ async fn express_does_not_wait_for_tokens_while_ordinary_traffic_does() {
     let express = async {
         for _ in 0..20 {
             sleep(Duration::from_millis(500)).await;
-            let (permit, took) = timed(book.permit(SMS, Lane::Express, 1)).await;
+            let (permit, took) = timed(book.permit(SMS, Fit::any(), Lane::Express, 1)).await;
             assert_eq!((permit.unwrap().size(), took), (1, Duration::ZERO));
         }
     };

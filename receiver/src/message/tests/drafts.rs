@@ -23,7 +23,9 @@ fn the_same_request_written_otherwise_has_the_same_digest() {
         "metadata": {"b": {"d": 3, "c": 2}, "a": 1}, "validitySeconds": 86400,
         "from": "021234567", "to": "+82 10 1234 5678", "type": "LMS", "clientMsgId": "m-1" }"#;
     let other: MessageRequest = parse_json(other.as_bytes()).ok().unwrap();
-    let other = check(other, Unencodable::Reject).ok().unwrap();
+    let other = check(other, Unencodable::Reject, &Known::default())
+        .ok()
+        .unwrap();
     let other = Draft::new(other, &Lookup::new(&keyring)).ok().unwrap();
     assert_eq!(one, other.digest);
 }

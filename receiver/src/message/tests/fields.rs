@@ -42,7 +42,8 @@ fn the_table_in_the_documentation_is_the_one_in_force() {
         .unwrap();
     }
     table.push_str(
-        "\nA field that a type neither needs nor takes is refused by name (FIELD_NOT_ALLOWED).\n\
+        "\nA field that a type neither needs nor takes is refused by name (FIELD_NOT_ALLOWED). \
+         An Alimtalk\nwhose template is registered may leave out its `text`, and so may an EMAIL with `html`.\n\
          A button of type WL leads to an `http` or `https` address, AL into an app, TN and DL to a\n\
          `tel:` address; the others have no `url`.\n",
     );
@@ -126,7 +127,7 @@ fn all_missing_fields_are_named_at_once() {
 
 #[test]
 fn an_unknown_type_is_told_before_anything_else_in_the_request() {
-    for name in ["FAX", "sms", "", "EMAIL"] {
+    for name in ["FAX", "sms", "", "MAIL"] {
         let (reason, detail) = refused(&json!({"type": name, "subject": "x"}));
         assert_eq!(reason, ErrorReason::UnknownMessageType, "{name}");
         assert_eq!(detail.field, "type");

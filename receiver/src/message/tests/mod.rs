@@ -1,9 +1,12 @@
 //! Requests, as far as they can be judged without a partner.
 
+mod attachments;
 mod buttons;
 mod content;
 mod drafts;
 mod fields;
+mod mail;
+mod templates;
 
 use pabal_common::domain::code::ErrorReason;
 use pabal_common::domain::kind::MessageType;
@@ -18,13 +21,20 @@ fn good(kind: MessageType) -> Value {
     let mut request = json!({
         "clientMsgId": "m-1",
         "type": kind.name(),
-        "to": if kind == MessageType::NaverTalk { "al-2eGuGr5WQOnco1" } else { "010-1234-5678" },
+        "to": match kind {
+            MessageType::NaverTalk => "al-2eGuGr5WQOnco1",
+            MessageType::Email => "kim@mail.example",
+            _ => "010-1234-5678",
+        },
         "text": "안녕하세요",
     });
     for field in Field::ALL {
         if presence(kind, field) == Presence::Required {
             put(&mut request, field.path(), value_of(field));
         }
+    }
+    if kind == MessageType::Email {
+        put(&mut request, "from", json!("파발 가게 <shop@shop.example>"));
     }
     request
 }
@@ -36,6 +46,9 @@ fn value_of(field: Field) -> Value {
         Field::Template => json!({"code": "T1", "variables": {"name": "홍길동"}}),
         Field::Buttons => json!([{"type": "WL", "name": "열기", "url": "https://a.example/"}]),
         Field::Attachments => json!([{"fileId": "f-1"}]),
+        Field::Html => json!("<p>안녕하세요</p>"),
+        Field::ReplyTo => json!("help@shop.example"),
+        Field::Headers => json!({"X-Campaign": "spring"}),
         Field::SenderKey => json!("0123456789abcdef0123456789abcdef01234567"),
         Field::BrandId => json!("BR.a1b2"),
         Field::ChatbotId => json!("15881234"),
@@ -66,7 +79,15 @@ fn checked(request: &Value) -> Result<check::Checked, ApiError> {
 }
 
 fn checked_with(request: &Value, policy: Unencodable) -> Result<check::Checked, ApiError> {
-    check(parse_json(request.to_string().as_bytes())?, policy)
+    checked_knowing(request, policy, &Known::default())
+}
+
+fn checked_knowing(
+    request: &Value,
+    policy: Unencodable,
+    known: &Known,
+) -> Result<check::Checked, ApiError> {
+    check(parse_json(request.to_string().as_bytes())?, policy, known)
 }
 
 fn refused(request: &Value) -> (ErrorReason, Detail) {

@@ -157,6 +157,9 @@ fn after_its_call_a_message_expires_by_the_carriers_deadline() {
     assert_eq!(judge(&hours(MessageType::Rcs, 79), &context()), None);
     let rcs = judge(&hours(MessageType::Rcs, 80), &context());
     assert_eq!(rcs, Some(Duty::Expire));
+    assert_eq!(judge(&hours(MessageType::Email, 23), &context()), None);
+    let email = judge(&hours(MessageType::Email, 24), &context());
+    assert_eq!(email, Some(Duty::Expire));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 async fn run(stage: &Stage, plan: &Plan) -> anyhow::Result<Run> {
     let house = stage.house.as_ref().context("vendors cannot be seen")?;
     let partner = stage.first_partner()?;
-    let vendor = house.simulator.door(Family::Carrier);
+    let vendor = house.simulator.door(Family::Carrier)?;
     let meter = Meter::start(stage.watched());
     let tracer = Tracer::start(stage.watched());
     let at_start = memory(stage, "at the start");

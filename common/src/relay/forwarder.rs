@@ -1,50 +1,66 @@
-//! Reports on their way to the report queue: many callbacks share one publish, and what the broker
+//! Vendors' reports on their way to the report queue: many share one publish, and what the broker
 //! does not confirm goes to the ledger's outbox instead.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pabal_common::batch::{BatchError, BatchLimits, Batching, GroupCommit};
-use pabal_common::broker::{BrokerError, QueueName, ReportFrame};
-use pabal_common::deadline::in_time;
-use pabal_common::domain::report::{Report, VendorMessageId};
-use pabal_common::ledger::{Dispatch, LedgerError};
-use pabal_common::node::Node;
-use pabal_common::relay::Publisher;
+use crate::batch::{BatchError, BatchLimits, Batching, GroupCommit};
+use crate::broker::{BrokerError, QueueName, ReportFrame};
+use crate::deadline::in_time;
+use crate::domain::report::{Report, VendorAccount, VendorMessageId};
+use crate::ledger::{Dispatch, LedgerError};
+use crate::node::Node;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use super::publisher::Publisher;
+use super::tally::Tally;
 
 /// What a report costs in a frame beside its texts, in bytes, roughly.
 const REPORT: usize = 64;
 /// The most outbox rows that are published at once behind the vendors' backs.
 const LATER: usize = 16;
 
+/// How long reports may be on their way, and how many.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwarderConfig {
+    /// How long the broker may take to confirm before they go to the outbox.
+    pub publish_wait: Duration,
+    /// The most groups of reports under way to the broker at once.
+    pub publishes_at_once: usize,
+    /// How long the ledger may take for one step.
+    pub ledger_wait: Duration,
+}
+
 /// The reports are neither with the broker nor in the ledger, as far as is known.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum NotKept {
+pub enum NotKept {
+    /// Neither took them.
     #[error("broker: {broker}; ledger: {ledger}")]
     Neither {
+        /// Why not the broker.
         broker: BrokerError,
+        /// Why not the ledger.
         ledger: LedgerError,
     },
+    /// It took too long; they may be kept all the same.
     #[error("reports were not kept within {0:?}")]
     Late(Duration),
+    /// The task that had them ended.
     #[error("it is not known whether reports were kept")]
     Lost,
 }
 
 /// The way to the report queue.
-pub(crate) struct Forwarder {
+pub struct Forwarder {
     groups: GroupCommit<Report, (), NotKept>,
     longest_wait: Duration,
 }
 
 impl Forwarder {
     /// Starts forwarding, in a task that ends when the forwarder is dropped.
-    pub(crate) fn start(node: Node, config: &Config) -> Self {
+    pub fn start(node: Node, config: ForwarderConfig) -> Self {
         let batching = Batching {
             name: "reports",
             limits: BatchLimits {
@@ -85,11 +101,16 @@ impl Forwarder {
         }
     }
 
-    /// Returns once every report is with the broker or in the outbox.
+    /// Returns once every report of `account` is with the broker or in the outbox.
     ///
     /// # Errors
     /// [`NotKept`]: some are surely or perhaps in neither.
-    pub(crate) async fn forward(&self, reports: Vec<Report>) -> Result<(), NotKept> {
+    pub async fn forward(
+        &self,
+        account: &VendorAccount,
+        reports: Vec<Report>,
+    ) -> Result<(), NotKept> {
+        let tally = Tally::of(&reports);
         let outcomes = timeout(self.longest_wait, self.groups.submit_all(reports))
             .await
             .map_err(|_| NotKept::Late(self.longest_wait))?;
@@ -99,7 +120,9 @@ impl Forwarder {
             .map_err(|error| match error {
                 BatchError::Failed(error) => error,
                 BatchError::Closed | BatchError::Lost => NotKept::Lost,
-            })
+            })?;
+        tally.received(account);
+        Ok(())
     }
 }
 
