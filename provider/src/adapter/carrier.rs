@@ -2,6 +2,9 @@
 //!
 //! Because a report bears nothing of ours, the report of a call whose answer was lost can never be
 //! matched. Ids are 64-bit numbers, written as hexadecimal text or as a decimal JSON number.
+//!
+//! The protocol has no place for the pictures of an MMS: a message that has some is refused here, so that
+//! nobody gets half of it.
 
 use async_trait::async_trait;
 use pabal_common::clock::Timestamp;
@@ -40,7 +43,11 @@ pub(super) const CODES: Codes = Codes(&[
     ("4290", Meaning::Throttled),
     ("5000", Meaning::Ambiguous),
     ("5001", Meaning::Ambiguous),
+    // Our own, of messages that are not sent.
+    (PICTURES, Meaning::Definitive(Reason::ContentRejected)),
 ]);
+/// The code of a message with pictures.
+const PICTURES: &str = "PICTURES";
 const DEFINITIVE: [(&str, Reason); CODES.count_definitive()] = CODES.definitive();
 
 const BATCH: usize = 100;
@@ -122,12 +129,18 @@ impl Provider for Carrier {
     }
 
     async fn submit(&self, call: &Call) -> Outcome {
+        let has_no_pictures = |outgoing: &&Outgoing| outgoing.attachments.is_empty();
+        let sent: Vec<_> = call.messages.iter().filter(has_no_pictures).collect();
+        if sent.is_empty() {
+            return Outcome::Answered(with_refused(call, Vec::new()));
+        }
         let body = Submit {
-            messages: call.messages.iter().map(message).collect(),
+            messages: sent.iter().copied().map(message).collect(),
         };
         self.exchange
             .submit("/v2/messages", &body, CODES, |answer| {
-                read_answer(answer, call.messages.len())
+                let answers = read_answer(answer, sent.len())?;
+                Some(with_refused(call, answers))
             })
             .await
     }
@@ -145,6 +158,16 @@ impl Provider for Carrier {
         signature::check(&self.callbacks, header, body, now)?;
         read_reports(&self.account, body, now)
     }
+}
+
+/// The answers of those that were sent, with the refused among them in the call's order.
+fn with_refused(call: &Call, sent: Vec<Answer>) -> Vec<Answer> {
+    let mut sent = sent.into_iter();
+    let answer = |outgoing: &Outgoing| match outgoing.attachments.is_empty() {
+        true => sent.next(),
+        false => Some(CODES.answer(PICTURES, None)),
+    };
+    call.messages.iter().filter_map(answer).collect()
 }
 
 fn message(outgoing: &Outgoing) -> Message<'_> {

@@ -1,7 +1,9 @@
 //! Whole batches: every message gets its own answer, and one faulty recipient spoils the call.
 
+use bytes::Bytes;
+use pabal_common::domain::reason::Reason;
 use pabal_common::domain::report::Verdict;
-use pabal_provider::{Answer, Lost, Outcome};
+use pabal_provider::{Answer, Attachment, Lost, Outcome};
 use pabal_simulator::NextAnswer;
 
 use crate::world::{Line, World, answers, call};
@@ -32,6 +34,33 @@ async fn a_full_batch_is_answered_in_order_and_reported_whole() {
             assert_eq!(report.vendor_id, vendor_id, "{line:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_message_with_pictures_is_refused_by_a_carrier_and_those_beside_it_are_sent() {
+    let world = World::new().await;
+    let mut sent = call(Line::Carrier, &[70, 70, 55, 70]);
+    for pictured in [0, 3] {
+        sent.messages[pictured].attachments.push(Attachment {
+            media_type: "image/jpeg".to_owned(),
+            name: None,
+            bytes: Bytes::from_static(b"picture"),
+        });
+    }
+    let outcome = world.provider(Line::Carrier).submit(&sent).await;
+    let [first, second, third, last] = answers(&outcome) else {
+        panic!("{outcome:?}");
+    };
+    let pictures = |answer: &Answer| matches!(answer, Answer::Refused { code, reason: Reason::ContentRejected } if code == "PICTURES");
+    assert!(pictures(first) && pictures(last), "{outcome:?}");
+    assert!(matches!(second, Answer::Taken { .. }));
+    assert!(matches!(third, Answer::Refused { code, .. } if code != "PICTURES"));
+    let taken = sent.messages.iter().map(|one| world.times_taken(one.id));
+    assert_eq!(taken.collect::<Vec<_>>(), [0, 1, 0, 0]);
+
+    sent.messages.truncate(1);
+    let outcome = world.provider(Line::Carrier).submit(&sent).await;
+    assert!(pictures(&answers(&outcome)[0]) && answers(&outcome).len() == 1);
 }
 
 #[tokio::test]
